@@ -1,0 +1,20 @@
+//! What goes over the wire: bodies of requests and answers, problem documents, error codes.
+//!
+//! These types are the contract in Rust: the server answers with them, the client reads them, and
+//! the OpenAPI document is generated from them, so the three cannot drift apart.
+
+pub mod account;
+pub mod health;
+pub mod key;
+pub mod meter;
+pub mod page;
+pub mod problem;
+pub mod reading;
+pub mod schema;
+mod secret;
+pub mod session;
+pub mod usage;
+
+pub use page::Page;
+pub use problem::{ErrorCode, InputError, Problem};
+pub use secret::SecretText;
