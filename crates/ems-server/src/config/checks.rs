@@ -1,0 +1,319 @@
+//! What must hold between settings, and the bounds of single ones.
+//!
+//! A setting that this build cannot honour is refused here too: silently ignoring
+//! `require_mfa = true` would be an open door.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+
+use super::{
+    ConfigErrors,
+    settings::{Backend, LogFormat, Server, Settings, TlsMode},
+};
+
+/// Ranges nobody on the Internet can send from (RFC 1918, 6598, 3927, 4193, 4291; loopback).
+const PRIVATE: [&str; 9] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "127.0.0.0/8",
+    "fc00::/7",
+    "fe80::/10",
+    "::1/128",
+];
+/// The widest public range a proxy may be trusted in: those of the largest CDNs.
+const WIDEST_PUBLIC: (u8, u8) = (12, 28);
+/// The longest life of an access token.
+const LONGEST_ACCESS: Duration = Duration::from_hours(24);
+
+/// Checks the settings, each by itself and against one another.
+pub(super) fn settings(settings: &Settings, errors: &mut ConfigErrors) {
+    server(&settings.server, errors);
+    bounds(settings, errors);
+    bodies(settings, errors);
+    tokens(settings, errors);
+    store(settings, errors);
+    lacking(settings, errors);
+}
+
+fn server(server: &Server, errors: &mut ConfigErrors) {
+    let loopback = server.listen.ip().to_canonical().is_loopback();
+    if server.tls == TlsMode::Off && !loopback && !server.behind_proxy {
+        errors.add(
+            "server.tls",
+            "is \"off\" on an address that others reach: listen on 127.0.0.1, or set \
+             server.behind_proxy = true if a proxy in front ends TLS",
+        );
+    }
+    if server.tls == TlsMode::On {
+        for (key, path) in [("server.cert", &server.cert), ("server.key", &server.key)] {
+            if path.is_none() {
+                errors.add(
+                    key,
+                    "TLS is on and needs it: name the PEM file (`ems init` makes one)",
+                );
+            }
+        }
+    }
+    for network in &server.trusted_proxies {
+        if is_too_wide(network) {
+            errors.add(
+                "server.trusted_proxies",
+                format!(
+                    "{network} lets strangers claim any address: name your proxies' own networks"
+                ),
+            );
+        }
+    }
+    if server.proxy_protocol && server.trusted_proxies.is_empty() {
+        errors.add(
+            "server.trusted_proxies",
+            "is empty while server.proxy_protocol = true: no connection could be taken",
+        );
+    }
+    if server.metrics_listen == Some(server.listen) && server.listen.port() != 0 {
+        errors.add(
+            "server.metrics_listen",
+            "is the address of the API: choose another port",
+        );
+    }
+}
+
+fn is_too_wide(network: &IpNet) -> bool {
+    let private = PRIVATE
+        .iter()
+        .filter_map(|range| range.parse::<IpNet>().ok())
+        .any(|range| range.contains(network));
+    let widest = match network.addr() {
+        IpAddr::V4(_) => WIDEST_PUBLIC.0,
+        IpAddr::V6(_) => WIDEST_PUBLIC.1,
+    };
+    !private && network.prefix_len() < widest
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// Single settings and their least and greatest value.
+fn bounds(settings: &Settings, errors: &mut ConfigErrors) {
+    counts(settings, errors);
+    sizes(settings, errors);
+    times(settings, errors);
+}
+
+fn counts(settings: &Settings, errors: &mut ConfigErrors) {
+    let server = &settings.server;
+    let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    for (key, value, least, greatest) in [
+        (
+            "server.max_connections",
+            count(server.max_connections),
+            1,
+            1_000_000,
+        ),
+        ("server.max_streams", server.max_streams.into(), 1, 10_000),
+        (
+            "server.header_fields",
+            count(server.header_fields),
+            16,
+            1_000,
+        ),
+        ("guard.threshold", settings.guard.threshold.into(), 1, 1_000),
+        (
+            "guard.failed_logins",
+            settings.guard.failed_logins.into(),
+            1,
+            1_000,
+        ),
+        ("log.keep", settings.log.keep.into(), 1, 10_000),
+        (
+            "network.ssh_port",
+            settings.network.ssh_port.into(),
+            1,
+            65_535,
+        ),
+    ] {
+        if !(least..=greatest).contains(&value) {
+            errors.add(key, format!("is {value}; it may be {least} to {greatest}"));
+        }
+    }
+}
+
+fn sizes(settings: &Settings, errors: &mut ConfigErrors) {
+    let server = &settings.server;
+    let store = &settings.store;
+    for (key, size, least, greatest) in [
+        ("server.header_bytes", server.header_bytes, 4 * KIB, MIB),
+        ("server.uri_bytes", server.uri_bytes, KIB, 64 * KIB),
+        (
+            "store.checkpoint_bytes",
+            store.checkpoint_bytes,
+            MIB,
+            KIB * MIB,
+        ),
+        (
+            "store.key_cache_bytes",
+            store.key_cache_bytes,
+            64 * KIB,
+            KIB * MIB,
+        ),
+        (
+            "log.rotate_bytes",
+            settings.log.rotate_bytes,
+            64 * KIB,
+            16 * KIB * MIB,
+        ),
+    ] {
+        if !(least..=greatest).contains(&size.get()) {
+            let (least, greatest) = (super::ByteSize::new(least), super::ByteSize::new(greatest));
+            errors.add(key, format!("is {size}; it may be {least} to {greatest}"));
+        }
+    }
+}
+
+fn times(settings: &Settings, errors: &mut ConfigErrors) {
+    let server = &settings.server;
+    for (key, span) in [
+        ("server.handshake_timeout", server.handshake_timeout),
+        ("server.header_timeout", server.header_timeout),
+        ("server.body_idle_timeout", server.body_idle_timeout),
+        ("server.write_timeout", server.write_timeout),
+        ("server.idle_timeout", server.idle_timeout),
+        ("server.drain_timeout", server.drain_timeout),
+        ("auth.access_ttl", settings.auth.access_ttl),
+        ("auth.session_ttl", settings.auth.session_ttl),
+        (
+            "guard.failed_login_window",
+            settings.guard.failed_login_window,
+        ),
+        ("guard.block_time", settings.guard.block_time),
+    ] {
+        if span.limit().is_none() {
+            errors.add(key, "is zero: a time is needed here");
+        }
+    }
+}
+
+fn bodies(settings: &Settings, errors: &mut ConfigErrors) {
+    let limits = &settings.limits;
+    if server_target_exceeds_head(&settings.server) {
+        errors.add(
+            "server.uri_bytes",
+            "is more than server.header_bytes, which it is part of",
+        );
+    }
+    for (key, size) in [
+        ("limits.expanded_bytes", limits.expanded_bytes),
+        ("limits.inflight_bytes", limits.inflight_bytes),
+    ] {
+        let below = match (size.limit(), limits.body_bytes.limit()) {
+            (Some(size), Some(body)) => size < body,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if below {
+            errors.add(
+                key,
+                "is less than limits.body_bytes: one such body could never pass",
+            );
+        }
+    }
+}
+
+fn server_target_exceeds_head(server: &Server) -> bool {
+    server.uri_bytes > server.header_bytes
+}
+
+fn tokens(settings: &Settings, errors: &mut ConfigErrors) {
+    let auth = &settings.auth;
+    if auth.access_ttl.get() > LONGEST_ACCESS {
+        errors.add(
+            "auth.access_ttl",
+            format!("is {}; 24h at most", auth.access_ttl),
+        );
+    }
+    if auth.session_ttl < auth.access_ttl {
+        errors.add(
+            "auth.session_ttl",
+            "is less than auth.access_ttl: tokens would outlive their session",
+        );
+    }
+    for (key, text) in [
+        ("auth.issuer", &auth.issuer),
+        ("auth.audience", &auth.audience),
+    ] {
+        if text.trim().is_empty() {
+            errors.add(
+                key,
+                "is empty: tokens of other systems could not be told from ours",
+            );
+        }
+    }
+}
+
+fn store(settings: &Settings, errors: &mut ConfigErrors) {
+    let store = &settings.store;
+    if store.keyring_dir.starts_with(&store.dir) || store.dir.starts_with(&store.keyring_dir) {
+        errors.add(
+            "store.keyring_dir",
+            "must be apart from store.dir: keys kept with the data could not be destroyed without it",
+        );
+    }
+    if let Some(file) = &store.root_key_file
+        && (file.starts_with(&store.dir) || file.starts_with(&store.keyring_dir))
+    {
+        errors.add(
+            "store.root_key_file",
+            "lies within store.dir or store.keyring_dir: whoever copies those would have the key",
+        );
+    }
+    if store.root_key_file.is_some() && store.root_key_credential.is_some() {
+        errors.add(
+            "store.root_key_credential",
+            "is set, and so is store.root_key_file: keep one",
+        );
+    }
+}
+
+/// Settings that this build cannot honour.
+fn lacking(settings: &Settings, errors: &mut ConfigErrors) {
+    for (key, asked, what) in [
+        (
+            "store.backend",
+            settings.store.backend == Backend::Mongo,
+            "is \"mongo\", which this build does not have: use \"embedded\"",
+        ),
+        (
+            "shared.redis_url",
+            settings.shared.redis_url.is_some(),
+            "is set, and this build has no Redis: leave it empty",
+        ),
+        (
+            "auth.require_mfa",
+            settings.auth.require_mfa,
+            "is true, and this build has no second factor: leave it false",
+        ),
+        (
+            "log.format",
+            settings.log.format == LogFormat::Ocsf,
+            "is \"ocsf\", which this build does not write: use \"guide\"",
+        ),
+    ] {
+        if asked {
+            errors.add(key, what);
+        }
+    }
+}
+
+/// Checks that certificate and key can be read, belong together, and that nobody else reads the key.
+pub(super) fn certificate(server: &Server, errors: &mut ConfigErrors) {
+    let (TlsMode::On, Some(_cert), Some(key)) = (server.tls, &server.cert, &server.key) else {
+        return;
+    };
+    if let Err(problem) = super::secrets::read_private(key) {
+        errors.add("server.key", problem);
+    }
+}
