@@ -27,6 +27,24 @@ impl Block {
         }
     }
 
+    /// Columns that were read back; `None` unless they are of equal length (an optional one may be
+    /// empty), ascending in time, and within the bounds of their quantities.
+    pub fn from_columns(
+        at: Vec<i64>,
+        energy: Vec<f64>,
+        power_factor: Vec<Option<PowerFactor>>,
+        location: Vec<Option<Location>>,
+    ) -> Option<Self> {
+        let length = at.len();
+        let fits = |column: usize| column == 0 || column == length;
+        let whole = energy.len() == length && fits(power_factor.len()) && fits(location.len());
+        let ascending = at.is_sorted_by(|before, after| before < after);
+        let bounded = at.first().is_none_or(|at| *at >= 0)
+            && at.last().is_none_or(|at| Timestamp::from_micros(*at).is_some())
+            && energy.iter().all(|energy| (0.0..=Kwh::MAX).contains(energy));
+        (whole && ascending && bounded).then_some(Self { at, energy, power_factor, location })
+    }
+
     /// Adds a reading behind the last; one that is not later is not taken and given back.
     pub fn push(&mut self, reading: Reading) -> Result<(), Reading> {
         if self

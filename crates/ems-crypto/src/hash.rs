@@ -1,0 +1,144 @@
+//! Hashes: plain (SHA-256), and keyed ones by which things are found without being named.
+
+use std::fmt;
+
+use aws_lc_rs::{constant_time, digest, hkdf, hmac};
+
+use crate::seal::DataKey;
+
+/// SHA-256 of bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    to_array(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// SHA-256 of bytes that come in pieces.
+pub struct Sha256(digest::Context);
+
+impl Sha256 {
+    /// Begins.
+    pub fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Adds a piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Ends.
+    pub fn finish(self) -> [u8; 32] {
+        to_array(self.0.finish().as_ref())
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+pub(crate) fn to_array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    array
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(to, from)| *to = *from);
+    array
+}
+
+/// Compares in a time that does not depend on where the values differ.
+pub fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
+/// A key of keyed hashes (HMAC-SHA-256, RFC 2104), prepared once. Cheap to clone.
+#[derive(Clone)]
+pub struct IndexKey(hmac::Key);
+
+impl IndexKey {
+    /// Derives a key for a purpose by HKDF-SHA-256 (RFC 5869): two purposes give unrelated keys.
+    pub fn derive(from: &DataKey, purpose: &str) -> Self {
+        Self::from_bytes(&derive(from.expose(), purpose))
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// The full hash of a value within a domain.
+    pub fn hash(&self, domain: &str, value: &[u8]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0);
+        // The domain's length first: no domain and value run into another pair.
+        context.update(
+            &u64::try_from(domain.len())
+                .unwrap_or(u64::MAX)
+                .to_le_bytes(),
+        );
+        context.update(domain.as_bytes());
+        context.update(value);
+        to_array(context.sign().as_ref())
+    }
+
+    /// The hash cut to 128 bits: for keys of a store.
+    pub fn token(&self, domain: &str, value: &[u8]) -> [u8; 16] {
+        to_array(&self.hash(domain, value))
+    }
+}
+
+impl fmt::Debug for IndexKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IndexKey(…)")
+    }
+}
+
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// 32 bytes derived from a key for a purpose (HKDF-SHA-256, RFC 5869).
+pub(crate) fn derive(key: &[u8], purpose: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"ems-agent");
+    let info = [purpose.as_bytes()];
+    let filled = salt
+        .extract(key)
+        .expand(&info, Length(32))
+        .and_then(|okm| okm.fill(&mut out));
+    debug_assert!(filled.is_ok(), "32 bytes are within HKDF's bound");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha256_of_abc_is_fips_180_4s_example() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(data_encoding::HEXLOWER.encode(&sha256(b"abc")), expected);
+        let mut pieces = Sha256::new();
+        pieces.update(b"a");
+        pieces.update(b"bc");
+        assert_eq!(pieces.finish(), sha256(b"abc"));
+    }
+
+    #[test]
+    fn a_domain_and_a_value_do_not_run_into_another_pair() {
+        let key = IndexKey::derive(&DataKey::generate(), "test");
+        assert_ne!(key.token("ab", b"c"), key.token("a", b"bc"));
+        assert_eq!(key.token("a", b"b"), key.clone().token("a", b"b"));
+    }
+
+    #[test]
+    fn two_purposes_give_unrelated_keys() {
+        let key = DataKey::generate();
+        assert_ne!(
+            IndexKey::derive(&key, "a").token("", b""),
+            IndexKey::derive(&key, "b").token("", b"")
+        );
+    }
+}
