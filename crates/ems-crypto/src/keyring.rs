@@ -165,6 +165,11 @@ impl Keyring {
         self.journals.get(&number)
     }
 
+    /// The numbers of the journals that have a key, ascending.
+    pub fn journals(&self) -> impl Iterator<Item = u64> + '_ {
+        self.journals.keys().copied()
+    }
+
     /// Makes the key of a journal.
     pub fn add_journal_key(&mut self, number: u64) {
         self.generation += 1;

@@ -1,0 +1,350 @@
+//! The embedded backend: one directory, one process. Commits go to a sealed journal, then to memory;
+//! a fold brings them to the engine's file. The key tree lies in a directory of its own.
+
+mod codec;
+mod disk;
+mod engine;
+mod fold;
+mod journal;
+mod keys;
+mod meter;
+mod plan;
+mod segment;
+mod table;
+mod verify;
+mod wire;
+mod writer;
+
+use std::{
+    fs::{File, OpenOptions},
+    ops::Bound,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use ems_core::{
+    audit::AuditEvent,
+    clock::Clock,
+    meter::{MeterId, MeterStatistics},
+    time::TimeRange,
+};
+use ems_crypto::{hash::IndexKey, keyring::RootKey};
+use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::verify::Report;
+use self::{
+    codec::Group,
+    disk::Disk,
+    engine::Engine,
+    journal::{End, Journal, JournalId},
+    keys::KeyTree,
+    plan::Plan,
+    writer::Request,
+};
+use crate::{
+    Batch, Columns, Commit, Error, Ledger, Outcome, Piece, Record, Records, Result, Segments,
+    Store, Subjects, Table, shared::local::LocalShared, subject::Subject,
+};
+
+/// Where an embedded store lies, and its bounds.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Journals and the engine's file.
+    pub data_dir: PathBuf,
+    /// The key tree: to be backed up apart from the data.
+    pub keyring_dir: PathBuf,
+    /// Journal bytes after which what is in memory is folded. A start replays at most some four
+    /// times as much.
+    pub journal_bytes: u64,
+}
+
+/// Opens the store of a directory, or makes one in an empty directory. Replays what was
+/// acknowledged and not yet folded.
+///
+/// # Errors
+/// [`Error::InUse`] where another process has it open; [`Error::Damaged`] naming what is not as it
+/// was written; [`Error::Key`] where the root key is not the one of this keyring.
+pub fn open(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Store> {
+    let embedded = Arc::new(Embedded::open(options, root, clock)?);
+    Ok(Store {
+        commit: embedded.clone(),
+        segments: embedded.clone(),
+        records: embedded.clone(),
+        ledger: embedded.clone(),
+        subjects: embedded,
+        shared: Arc::new(LocalShared::new()),
+    })
+}
+
+/// Reads and authenticates everything in a store that no process has open.
+///
+/// # Errors
+/// As [`open`]: what is damaged so that the store does not open; all else is in the report.
+pub fn verify(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Report> {
+    let (engine, ..) = prepare(options, root, clock)?;
+    verify::verify(&engine)
+}
+
+struct Embedded {
+    engine: Arc<Engine>,
+    requests: mpsc::Sender<Request>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    _lock: File,
+}
+
+/// An engine with everything replayed; the open journal, its number, the last sequence; the lock.
+type Prepared = (Arc<Engine>, Option<(Journal, u64)>, u64, File);
+
+fn prepare(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Prepared> {
+    make_dir(&options.data_dir)?;
+    make_dir(&options.keyring_dir)?;
+    let lock = lock(&options.data_dir)?;
+    let keys = Arc::new(KeyTree::open(&options.keyring_dir, root)?);
+    let disk = Disk::open(&options.data_dir, Arc::clone(&keys))?;
+    let head = disk.head()?;
+    if keys.generation() < head.generation {
+        return Err(Error::damaged(
+            "keyring",
+            "it is older than the data: a copy from before the last fold",
+        ));
+    }
+    let engine = Arc::new(Engine::load(options, clock, keys, disk)?);
+    let (journal, sequence) = replay(&engine, head.journal, head.sequence)?;
+    Ok((engine, journal, sequence, lock))
+}
+
+impl Embedded {
+    fn open(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Self> {
+        let (engine, journal, sequence, lock) = prepare(options, root, clock)?;
+        let (journal, number) = match journal {
+            Some(open) => open,
+            None => {
+                let number = engine.disk.head()?.journal + 1;
+                (writer::open_new(&engine, number)?, number)
+            }
+        };
+        let (requests, thread) = writer::start(Arc::clone(&engine), journal, number, sequence)?;
+        Ok(Self {
+            engine,
+            requests,
+            thread: Mutex::new(Some(thread)),
+            _lock: lock,
+        })
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request,
+    ) -> Result<T> {
+        let (answer, wait) = oneshot::channel();
+        let closed = || Error::Unavailable("it is closed".into());
+        self.requests
+            .send(request(answer))
+            .await
+            .map_err(|_| closed())?;
+        wait.await.map_err(|_| closed())?
+    }
+
+    /// Runs what may read the disk off the asynchronous threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let engine = Arc::clone(&self.engine);
+        let done = tokio::task::spawn_blocking(move || work(&engine)).await;
+        done.map_err(|error| Error::Engine(error.to_string()))?
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir);
+    made.map_err(Error::io(dir.display().to_string()))
+}
+
+/// Holds the directory for this process, as long as the file is open.
+fn lock(dir: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join("lock"));
+    let file = file.map_err(Error::io("lock"))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| Error::InUse(dir.to_owned()))?;
+    Ok(file)
+}
+
+/// Replays the journals that are not folded, in order. Returns the last, open for appending.
+fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journal, u64)>, u64)> {
+    let dir = &engine.options.data_dir;
+    let with_key = engine.keys.journals();
+    for number in journal::list(dir)? {
+        // Folded wholly, or made and never used.
+        if number <= folded || !with_key.contains(&number) {
+            writer::retire(engine, number)?;
+        }
+    }
+    let mut sequence = sequence;
+    let mut open = None;
+    let open_numbers: Vec<u64> = with_key
+        .into_iter()
+        .filter(|number| *number > folded)
+        .collect();
+    for number in &open_numbers {
+        if !journal::path(dir, *number).exists() {
+            return Err(Error::damaged(
+                format!("{number:016x}.journal"),
+                "it is gone, and was never folded",
+            ));
+        }
+        let id = JournalId {
+            instance: engine.keys.instance(),
+            number: *number,
+        };
+        let key = engine.keys.journal_key(*number)?;
+        let mut apply = |record: u64, content: &[u8]| {
+            let place = || format!("{number:016x}.journal, record {record}");
+            let group =
+                Group::decode(content).map_err(|why| Error::damaged(place(), why.to_string()))?;
+            if group.sequence != sequence + 1 {
+                return Err(Error::damaged(place(), "a commit before it is gone"));
+            }
+            sequence = group.sequence;
+            apply_group(engine, group)
+        };
+        let (journal, end) = Journal::replay(dir, id, &key, &mut apply)?;
+        if end == End::Torn {
+            tracing::warn!(
+                journal = number,
+                "a write that was never acknowledged was cut from the journal's end"
+            );
+        }
+        if end == End::Torn && open_numbers.last() != Some(number) {
+            return Err(Error::damaged(
+                format!("{number:016x}.journal"),
+                "its end is cut, and another follows it",
+            ));
+        }
+        open = Some((journal, *number));
+    }
+    Ok((open, sequence))
+}
+
+fn apply_group(engine: &Engine, group: Group) -> Result<()> {
+    let mut plan = Plan::new(engine, group.sequence, group.at);
+    for entry in group.entries {
+        plan.replay(entry)?;
+    }
+    plan.apply()
+}
+
+#[async_trait]
+impl Commit for Embedded {
+    async fn commit(&self, batch: Batch) -> Result<Outcome> {
+        self.ask(|answer| Request::Commit(Box::new(batch), answer))
+            .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let closed = self.ask(Request::Close).await;
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            joined
+                .ok()
+                .and_then(Result::ok)
+                .ok_or_else(|| Error::Engine("the writer ended badly".into()))?;
+        }
+        closed
+    }
+}
+
+#[async_trait]
+impl Segments for Embedded {
+    async fn scan(&self, meter: &MeterId, range: TimeRange, columns: Columns) -> Result<Piece> {
+        let meter = meter.clone();
+        self.blocking(move |engine| engine.scan(&meter, range, columns))
+            .await
+    }
+
+    async fn statistics(&self, meter: &MeterId) -> Result<MeterStatistics> {
+        self.engine.statistics(meter)
+    }
+
+    async fn fold(&self) -> Result<()> {
+        self.ask(Request::Fold).await
+    }
+}
+
+#[async_trait]
+impl Records for Embedded {
+    async fn get(&self, table: Table, id: &str) -> Result<Option<Record>> {
+        Ok(self.engine.records.read().get(table, id).cloned())
+    }
+
+    async fn list(
+        &self,
+        table: Table,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Record>> {
+        let records = self.engine.records.read();
+        let Some(rows) = records.tables.get(&table) else {
+            return Ok(Vec::new());
+        };
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let rows = rows
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(id, _)| id.starts_with(prefix));
+        Ok(rows.take(limit).map(|(_, record)| record.clone()).collect())
+    }
+}
+
+#[async_trait]
+impl Ledger for Embedded {
+    async fn range(&self, from: u64, limit: usize) -> Result<Vec<(u64, AuditEvent)>> {
+        let entries = self
+            .blocking(move |engine| engine.ledger(from, limit))
+            .await?;
+        let read = |(index, entry): (u64, Arc<[u8]>)| {
+            let event = serde_json::from_slice(&entry);
+            event
+                .map(|event| (index, event))
+                .map_err(|error| Error::damaged(format!("ledger entry {index}"), error.to_string()))
+        };
+        entries.into_iter().map(read).collect()
+    }
+
+    fn durable(&self) -> watch::Receiver<u64> {
+        self.engine.durable.subscribe()
+    }
+}
+
+#[async_trait]
+impl Subjects for Embedded {
+    async fn pseudonym(&self, subject: &Subject) -> Result<Option<String>> {
+        let Some(key) = self.engine.keys.key(subject)? else {
+            return Ok(None);
+        };
+        let name = IndexKey::derive(&key, "pseudonym").token("pseudonym", b"");
+        let name = data_encoding::BASE32_NOPAD
+            .encode(&name)
+            .to_ascii_lowercase();
+        Ok(Some(format!("{}_{name}", subject.letter())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

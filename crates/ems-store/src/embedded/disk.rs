@@ -1,0 +1,561 @@
+//! What has been folded: segments, manifests, records and the ledger in one redb file, every value
+//! sealed and bound to its place. Written only by a fold, in one transaction.
+
+use std::{path::Path, sync::Arc};
+
+use ems_core::time::Timestamp;
+use ems_crypto::seal::{DataKey, Sealer, aad};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use super::{
+    keys::{KeyTree, Token},
+    wire::{Malformed, Reader, Writer},
+};
+use crate::{Columns, Error, Record, Result, Table, embedded::segment, subject::Subject};
+
+/// The format of the engine's content written here.
+const FORMAT: u16 = 1;
+const PLAIN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("plain");
+const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
+/// Meter token, month, id of the segment, big-endian.
+const SEGMENTS: TableDefinition<'_, [u8; 28], &[u8]> = TableDefinition::new("segments");
+const MANIFESTS: TableDefinition<'_, Token, &[u8]> = TableDefinition::new("manifests");
+/// Values that were replaced: meter token, sequence of the fold.
+const SUPERSEDED: TableDefinition<'_, [u8; 24], &[u8]> = TableDefinition::new("superseded");
+const RECORDS: TableDefinition<'_, Token, &[u8]> = TableDefinition::new("records");
+/// Index of the first entry → up to 256 entries.
+const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
+const LEDGER_CHUNK: usize = 256;
+const CACHE_BYTES: usize = 64 << 20;
+
+/// Turns an engine's error into ours.
+pub(crate) fn engine(error: impl Into<redb::Error>) -> Error {
+    Error::Engine(error.into().to_string())
+}
+
+/// How far the folded state reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The last journal that is folded wholly.
+    pub(crate) journal: u64,
+    /// The last group commit that is folded.
+    pub(crate) sequence: u64,
+    /// The number of ledger entries folded.
+    pub(crate) ledger: u64,
+    /// The keyring's generation at that time: an older keyring is not this one's.
+    pub(crate) generation: u64,
+    /// The id of the next segment.
+    pub(crate) next_segment: u64,
+}
+
+/// One segment of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentMeta {
+    pub(crate) month: u32,
+    pub(crate) id: u64,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) count: u64,
+}
+
+/// The segments of one meter, ascending and disjoint in time: a segment that vanished is missed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) segments: Vec<SegmentMeta>,
+}
+
+impl Manifest {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.count(self.segments.len());
+        for meta in &self.segments {
+            out.varint(u64::from(meta.month));
+            out.varint(meta.id);
+            out.zigzag(meta.first.as_micros());
+            out.zigzag(meta.last.as_micros());
+            out.varint(meta.count);
+        }
+        out.0
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut input = Reader(bytes);
+        let mut segments = Vec::new();
+        for _ in 0..input.count()? {
+            segments.push(SegmentMeta {
+                month: u32::try_from(input.varint()?).map_err(|_| Malformed)?,
+                id: input.varint()?,
+                first: Timestamp::from_micros(input.zigzag()?).ok_or(Malformed)?,
+                last: Timestamp::from_micros(input.zigzag()?).ok_or(Malformed)?,
+                count: input.varint()?,
+            });
+        }
+        input.end()?;
+        Ok(Self { segments })
+    }
+}
+
+/// A sealed value on its way to its place.
+pub(crate) struct Sealed<K> {
+    pub(crate) key: K,
+    /// `None` removes what is there.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// All that one fold writes.
+#[derive(Default)]
+pub(crate) struct FoldWrite {
+    pub(crate) segments: Vec<Sealed<[u8; 28]>>,
+    pub(crate) manifests: Vec<Sealed<Token>>,
+    pub(crate) superseded: Vec<Sealed<[u8; 24]>>,
+    pub(crate) records: Vec<Sealed<Token>>,
+    pub(crate) ledger: Vec<(u64, Vec<u8>)>,
+    pub(crate) head: Head,
+}
+
+/// The open engine.
+pub(crate) struct Disk {
+    db: Database,
+    keys: Arc<KeyTree>,
+    instance: [u8; 16],
+    head_sealer: Sealer,
+    record_sealer: Sealer,
+    ledger_sealer: Sealer,
+}
+
+impl Disk {
+    /// Opens the engine's file; makes it where it is not.
+    pub(crate) fn open(dir: &Path, keys: Arc<KeyTree>) -> Result<Self> {
+        let subjects = ["head", "records", "ledger"].map(Subject::Table);
+        keys.ensure(&subjects)?;
+        let [head, records, ledger] = subjects.map(|subject| keys.existing(&subject));
+        let mut builder = Database::builder();
+        let db = builder
+            .set_cache_size(CACHE_BYTES)
+            .create(dir.join("engine.redb"))
+            .map_err(engine)?;
+        let disk = Self {
+            db,
+            instance: keys.instance(),
+            keys,
+            head_sealer: Sealer::new(&head?),
+            record_sealer: Sealer::new(&records?),
+            ledger_sealer: Sealer::new(&ledger?),
+        };
+        disk.prepare()?;
+        Ok(disk)
+    }
+
+    /// Makes the tables of a new file; checks format and instance of an old one.
+    fn prepare(&self) -> Result<()> {
+        let write = self.db.begin_write().map_err(engine)?;
+        let known = write
+            .open_table(PLAIN)
+            .map_err(engine)?
+            .get("format")
+            .map_err(engine)?
+            .map(|value| value.value().to_vec());
+        if let Some(format) = known {
+            write.abort().map_err(engine)?;
+            let found = format.try_into().map_or(0, u16::from_le_bytes);
+            if found > FORMAT {
+                return Err(Error::Version {
+                    place: "engine.redb".into(),
+                    found,
+                    known: FORMAT,
+                });
+            }
+            return self.head().map(drop);
+        }
+        write
+            .open_table(PLAIN)
+            .map_err(engine)?
+            .insert("format", FORMAT.to_le_bytes().as_slice())
+            .map_err(engine)?;
+        write.open_table(SEGMENTS).map_err(engine)?;
+        write.open_table(MANIFESTS).map_err(engine)?;
+        write.open_table(SUPERSEDED).map_err(engine)?;
+        write.open_table(RECORDS).map_err(engine)?;
+        write.open_table(LEDGER).map_err(engine)?;
+        self.put_head(
+            &write,
+            Head {
+                next_segment: 1,
+                ..Head::default()
+            },
+        )?;
+        write.commit().map_err(engine)
+    }
+
+    fn put_head(&self, write: &WriteTransaction, head: Head) -> Result<()> {
+        let mut out = Writer::default();
+        [
+            head.journal,
+            head.sequence,
+            head.ledger,
+            head.generation,
+            head.next_segment,
+        ]
+        .into_iter()
+        .for_each(|value| out.u64(value));
+        let sealed = self.head_sealer.seal(&self.aad(&[b"head"]), &out.0);
+        write
+            .open_table(HEAD)
+            .map_err(engine)?
+            .insert("head", sealed.as_slice())
+            .map_err(engine)?;
+        Ok(())
+    }
+
+    /// How far the folded state reaches.
+    pub(crate) fn head(&self) -> Result<Head> {
+        let read = self.db.begin_read().map_err(engine)?;
+        let table = read.open_table(HEAD).map_err(engine)?;
+        let gone = || Error::damaged("engine.redb, head", "it is gone");
+        let sealed = table.get("head").map_err(engine)?.ok_or_else(gone)?;
+        let opened = self.head_sealer.open(&self.aad(&[b"head"]), sealed.value());
+        let bytes = opened.map_err(|_| {
+            Error::damaged(
+                "engine.redb, head",
+                "it does not open: another instance's, or damaged",
+            )
+        })?;
+        let mut input = Reader(&bytes);
+        let mut next = || {
+            input
+                .u64()
+                .map_err(|why| Error::damaged("engine.redb, head", why.to_string()))
+        };
+        Ok(Head {
+            journal: next()?,
+            sequence: next()?,
+            ledger: next()?,
+            generation: next()?,
+            next_segment: next()?,
+        })
+    }
+
+    /// Applies a fold, whole or not at all; durable when it returns.
+    pub(crate) fn write(&self, fold: FoldWrite) -> Result<()> {
+        let write = self.db.begin_write().map_err(engine)?;
+        put_all(&write, SEGMENTS, fold.segments)?;
+        put_all(&write, MANIFESTS, fold.manifests)?;
+        put_all(&write, SUPERSEDED, fold.superseded)?;
+        put_all(&write, RECORDS, fold.records)?;
+        {
+            let mut table = write.open_table(LEDGER).map_err(engine)?;
+            for (first, sealed) in &fold.ledger {
+                table.insert(*first, sealed.as_slice()).map_err(engine)?;
+            }
+        }
+        self.put_head(&write, fold.head)?;
+        write.commit().map_err(engine)
+    }
+
+    fn aad(&self, parts: &[&[u8]]) -> Vec<u8> {
+        let format = FORMAT.to_le_bytes();
+        let mut all = vec![self.instance.as_slice(), format.as_slice()];
+        all.extend_from_slice(parts);
+        aad(&all)
+    }
+
+    /// Seals a segment for its place.
+    pub(crate) fn seal_segment(
+        &self,
+        sealer: &Sealer,
+        token: Token,
+        meta: SegmentMeta,
+        content: &[u8],
+    ) -> Sealed<[u8; 28]> {
+        let key = segment_key(token, meta);
+        let value = sealer.seal(
+            &self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]),
+            content,
+        );
+        Sealed {
+            key,
+            value: Some(value),
+        }
+    }
+
+    /// Reads a segment. One that is gone, or was moved, or damaged, is an error that names it.
+    pub(crate) fn segment(
+        &self,
+        sealer: &Sealer,
+        token: Token,
+        meta: SegmentMeta,
+        columns: Columns,
+    ) -> Result<ems_core::block::Block> {
+        let key = segment_key(token, meta);
+        let damaged =
+            |why: &str| Error::damaged(format!("engine.redb, segment {}", hex(&key)), why);
+        let read = self.db.begin_read().map_err(engine)?;
+        let table = read.open_table(SEGMENTS).map_err(engine)?;
+        let sealed = table
+            .get(key)
+            .map_err(engine)?
+            .ok_or_else(|| damaged("it is gone"))?;
+        let aad = self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]);
+        let content = sealer
+            .open(&aad, sealed.value())
+            .map_err(|_| damaged("it does not open"))?;
+        let block = segment::decode(&content, columns).map_err(|why| damaged(&why.to_string()))?;
+        let as_listed = block.span() == Some((meta.first, meta.last))
+            && u64::try_from(block.len()) == Ok(meta.count);
+        if as_listed {
+            Ok(block)
+        } else {
+            Err(damaged("it is not what the manifest lists"))
+        }
+    }
+
+    /// The keys of all segments stored.
+    pub(crate) fn segment_keys(&self) -> Result<Vec<[u8; 28]>> {
+        let read = self.db.begin_read().map_err(engine)?;
+        let table = read.open_table(SEGMENTS).map_err(engine)?;
+        table
+            .iter()
+            .map_err(engine)?
+            .map(|row| row.map(|(key, _)| key.value()).map_err(engine))
+            .collect()
+    }
+
+    /// Seals a manifest for its place.
+    pub(crate) fn seal_manifest(
+        &self,
+        sealer: &Sealer,
+        token: Token,
+        manifest: &Manifest,
+    ) -> Sealed<Token> {
+        let value = sealer.seal(&self.aad(&[b"manifest", &token]), &manifest.encode());
+        Sealed {
+            key: token,
+            value: Some(value),
+        }
+    }
+
+    /// The manifest of a meter; empty where nothing was folded yet.
+    pub(crate) fn manifest(&self, token: Token, key: &DataKey) -> Result<Manifest> {
+        let read = self.db.begin_read().map_err(engine)?;
+        let table = read.open_table(MANIFESTS).map_err(engine)?;
+        let Some(sealed) = table.get(token).map_err(engine)? else {
+            return Ok(Manifest::default());
+        };
+        let damaged = || {
+            Error::damaged(
+                format!("engine.redb, manifest {}", hex(&token)),
+                "it does not open",
+            )
+        };
+        let content = Sealer::new(key)
+            .open(&self.aad(&[b"manifest", &token]), sealed.value())
+            .map_err(|_| damaged())?;
+        Manifest::decode(&content).map_err(|_| damaged())
+    }
+
+    /// The tokens of all manifests stored.
+    pub(crate) fn manifest_tokens(&self) -> Result<Vec<Token>> {
+        let read = self.db.begin_read().map_err(engine)?;
+        let table = read.open_table(MANIFESTS).map_err(engine)?;
+        table
+            .iter()
+            .map_err(engine)?
+            .map(|row| row.map(|(key, _)| key.value()).map_err(engine))
+            .collect()
+    }
+
+    /// Seals replaced values for their place.
+    pub(crate) fn seal_superseded(
+        &self,
+        sealer: &Sealer,
+        token: Token,
+        sequence: u64,
+        content: &[u8],
+    ) -> Sealed<[u8; 24]> {
+        let mut key = [0; 24];
+        key.iter_mut()
+            .zip(token.into_iter().chain(sequence.to_be_bytes()))
+            .for_each(|(to, from)| *to = from);
+        Sealed {
+            key,
+            value: Some(sealer.seal(&self.aad(&[b"superseded", &key]), content)),
+        }
+    }
+
+    /// The keys of all replaced values of a meter.
+    pub(crate) fn superseded_keys(&self, token: Token) -> Result<Vec<[u8; 24]>> {
+        let read = self.db.begin_read().map_err(engine)?;
+        let table = read.open_table(SUPERSEDED).map_err(engine)?;
+        let (mut from, mut until) = ([0; 24], [0xff; 24]);
+        from.iter_mut().zip(token).for_each(|(to, byte)| *to = byte);
+        until
+            .iter_mut()
+            .zip(token)
+            .for_each(|(to, byte)| *to = byte);
+        table
+            .range(from..=until)
+            .map_err(engine)?
+            .map(|row| row.map(|(key, _)| key.value()).map_err(engine))
+            .collect()
+    }
+
+    /// The token of a record.
+    pub(crate) fn record_token(&self, table: Table, id: &str) -> Token {
+        self.keys.token(table.as_str(), id)
+    }
+
+    /// Seals a record for its place; without a value, removes it.
+    pub(crate) fn seal_record(
+        &self,
+        table: Table,
+        id: &str,
+        record: Option<&Record>,
+    ) -> Sealed<Token> {
+        let key = self.record_token(table, id);
+        let value = record.map(|record| {
+            let mut out = Writer::default();
+            out.bytes(table.as_str().as_bytes());
+            out.bytes(id.as_bytes());
+            out.u64(record.revision);
+            out.bytes(&record.value);
+            self.record_sealer
+                .seal(&self.aad(&[b"record", &key]), &out.0)
+        });
+        Sealed { key, value }
+    }
+
+    /// Hands every record to `take`; what is wrong with one goes to `fault`.
+    pub(crate) fn records(
+        &self,
+        take: &mut dyn FnMut(Table, Record),
+        fault: &mut dyn FnMut(Error),
+    ) -> Result<()> {
+        let read = self.db.begin_read().map_err(engine)?;
+        let table = read.open_table(RECORDS).map_err(engine)?;
+        for row in table.iter().map_err(engine)? {
+            let row = row.map_err(engine)?;
+            let token = row.0.value();
+            match self.open_record(token, row.1.value()) {
+                Some((kind, record)) => take(kind, record),
+                None => fault(Error::damaged(
+                    format!("engine.redb, record {}", hex(&token)),
+                    "it does not open",
+                )),
+            }
+        }
+        Ok(())
+    }
+
+    fn open_record(&self, token: Token, sealed: &[u8]) -> Option<(Table, Record)> {
+        let content = self
+            .record_sealer
+            .open(&self.aad(&[b"record", &token]), sealed)
+            .ok()?;
+        let mut input = Reader(&content);
+        let name = input.text().ok()?;
+        let table = Table::ALL
+            .into_iter()
+            .find(|table| table.as_str() == name)?;
+        let id: Arc<str> = input.text().ok()?.into();
+        let record = Record {
+            id,
+            revision: input.u64().ok()?,
+            value: input.bytes().ok()?.into(),
+        };
+        (self.record_token(table, &record.id) == token).then_some((table, record))
+    }
+
+    /// Seals ledger entries that begin at `first`, in chunks.
+    pub(crate) fn seal_ledger(&self, first: u64, entries: &[Arc<[u8]>]) -> Vec<(u64, Vec<u8>)> {
+        let mut index = first;
+        let seal = |chunk: &[Arc<[u8]>]| {
+            let mut out = Writer::default();
+            out.count(chunk.len());
+            chunk.iter().for_each(|entry| out.bytes(entry));
+            let at = index;
+            index += u64::try_from(chunk.len()).unwrap_or(0);
+            (
+                at,
+                self.ledger_sealer
+                    .seal(&self.aad(&[b"ledger", &at.to_le_bytes()]), &out.0),
+            )
+        };
+        entries.chunks(LEDGER_CHUNK).map(seal).collect()
+    }
+
+    /// Ledger entries from `from` on, at most `limit`, of those folded.
+    pub(crate) fn ledger(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+        let read = self.db.begin_read().map_err(engine)?;
+        let table = read.open_table(LEDGER).map_err(engine)?;
+        let start = table
+            .range(..=from)
+            .map_err(engine)?
+            .next_back()
+            .transpose()
+            .map_err(engine)?;
+        let start = start.map_or(from, |(first, _)| first.value());
+        let mut found = Vec::new();
+        let mut expected = start;
+        for row in table.range(start..).map_err(engine)? {
+            let (first, sealed) = row.map_err(engine)?;
+            let first = first.value();
+            let damaged = |why: &str| {
+                Error::damaged(format!("engine.redb, ledger entries from {first}"), why)
+            };
+            if first != expected {
+                return Err(damaged("entries before these are gone"));
+            }
+            let aad = self.aad(&[b"ledger", &first.to_le_bytes()]);
+            let content = self
+                .ledger_sealer
+                .open(&aad, sealed.value())
+                .map_err(|_| damaged("they do not open"))?;
+            let entries = ledger_entries(&content).map_err(|why| damaged(&why.to_string()))?;
+            expected += u64::try_from(entries.len()).unwrap_or(u64::MAX);
+            found.extend((first..).zip(entries).filter(|(index, _)| *index >= from));
+            if found.len() >= limit {
+                found.truncate(limit);
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn ledger_entries(content: &[u8]) -> Result<Vec<Vec<u8>>, Malformed> {
+    let mut input = Reader(content);
+    (0..input.count()?)
+        .map(|_| input.bytes().map(<[u8]>::to_vec))
+        .collect()
+}
+
+fn put_all<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K>>(
+    write: &WriteTransaction,
+    table: TableDefinition<'_, K, &[u8]>,
+    rows: Vec<Sealed<K>>,
+) -> Result<()> {
+    let mut table = write.open_table(table).map_err(engine)?;
+    for Sealed { key, value } in rows {
+        match value {
+            Some(value) => drop(table.insert(key, value.as_slice()).map_err(engine)?),
+            None => drop(table.remove(key).map_err(engine)?),
+        }
+    }
+    Ok(())
+}
+
+/// The key of a segment.
+pub(crate) fn segment_key(token: Token, meta: SegmentMeta) -> [u8; 28] {
+    let mut key = [0; 28];
+    let parts = token
+        .into_iter()
+        .chain(meta.month.to_be_bytes())
+        .chain(meta.id.to_be_bytes());
+    key.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+    key
+}
+
+/// Bytes as text, to name a place.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}

@@ -1,0 +1,245 @@
+//! What the writer, the folder and every reader share: the key tree, the folded state, and what is
+//! newer than it in memory.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use ems_core::{
+    block::Block,
+    clock::Clock,
+    meter::{MeterId, MeterStatistics},
+    time::TimeRange,
+};
+use ems_crypto::seal::Sealer;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use super::{
+    Options,
+    disk::{Disk, SegmentMeta},
+    keys::{KeyTree, Token},
+    meter::{Meter, State, View},
+};
+use crate::{Columns, Error, Piece, Record, Result, Table, subject::Subject};
+
+/// Whole segments held decoded, for scans that come again: some 1.5 MB each at most.
+const CACHED_SEGMENTS: usize = 32;
+
+/// The shared state of an open embedded store.
+pub(crate) struct Engine {
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keys: Arc<KeyTree>,
+    pub(crate) disk: Disk,
+    meters: RwLock<HashMap<MeterId, Arc<Meter>>>,
+    pub(crate) records: RwLock<RecordSet>,
+    pub(crate) ledger: RwLock<LedgerTail>,
+    pub(crate) durable: watch::Sender<u64>,
+    segments: Mutex<lru::LruCache<(Token, u64), Arc<Block>>>,
+}
+
+/// All records, in memory, and which of them the disk does not have yet.
+#[derive(Default)]
+pub(crate) struct RecordSet {
+    pub(crate) tables: HashMap<Table, BTreeMap<Arc<str>, Record>>,
+    pub(crate) changed: HashSet<(Table, Arc<str>)>,
+}
+
+impl RecordSet {
+    /// The record of an id.
+    pub(crate) fn get(&self, table: Table, id: &str) -> Option<&Record> {
+        self.tables.get(&table)?.get(id)
+    }
+
+    /// Puts a record, or takes one away.
+    pub(crate) fn apply(&mut self, table: Table, id: Arc<str>, record: Option<Record>) {
+        let rows = self.tables.entry(table).or_default();
+        match record {
+            Some(record) => drop(rows.insert(Arc::clone(&id), record)),
+            None => drop(rows.remove(&id)),
+        }
+        self.changed.insert((table, id));
+    }
+}
+
+/// Ledger entries that the disk does not have yet.
+#[derive(Default)]
+pub(crate) struct LedgerTail {
+    /// The index of the first.
+    pub(crate) first: u64,
+    pub(crate) entries: Vec<Arc<[u8]>>,
+}
+
+impl LedgerTail {
+    /// The index after the last.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Engine {
+    /// Loads what is folded.
+    pub(crate) fn load(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        keys: Arc<KeyTree>,
+        disk: Disk,
+    ) -> Result<Self> {
+        let mut records = RecordSet::default();
+        let mut fault = None;
+        let mut take = |table: Table, record: Record| {
+            records
+                .tables
+                .entry(table)
+                .or_default()
+                .insert(Arc::clone(&record.id), record);
+        };
+        disk.records(&mut take, &mut |error| fault = Some(error))?;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let head = disk.head()?;
+        let cached =
+            std::num::NonZeroUsize::new(CACHED_SEGMENTS).unwrap_or(std::num::NonZeroUsize::MIN);
+        Ok(Self {
+            options,
+            clock,
+            keys,
+            disk,
+            meters: RwLock::default(),
+            records: RwLock::new(records),
+            ledger: RwLock::new(LedgerTail {
+                first: head.ledger,
+                entries: Vec::new(),
+            }),
+            durable: watch::Sender::new(head.ledger),
+            segments: Mutex::new(lru::LruCache::new(cached)),
+        })
+    }
+
+    /// A meter that has a record; `None` for one that has none.
+    pub(crate) fn meter(&self, id: &MeterId) -> Result<Option<Arc<Meter>>> {
+        if let Some(meter) = self.meters.read().get(id) {
+            return Ok(Some(Arc::clone(meter)));
+        }
+        if self
+            .records
+            .read()
+            .get(Table::Meters, id.as_str())
+            .is_none()
+        {
+            return Ok(None);
+        }
+        self.load_meter(id).map(Some)
+    }
+
+    /// A meter, with or without a record. Its subject must have a key.
+    pub(crate) fn load_meter(&self, id: &MeterId) -> Result<Arc<Meter>> {
+        if let Some(meter) = self.meters.read().get(id) {
+            return Ok(Arc::clone(meter));
+        }
+        let subject = Subject::Meter(id.clone());
+        let token = self.keys.token("meter", id.as_str());
+        let manifest = self.disk.manifest(token, &self.keys.existing(&subject)?)?;
+        let meter = Meter {
+            id: id.clone(),
+            token,
+            state: RwLock::new(State::of(manifest)),
+        };
+        Ok(Arc::clone(
+            self.meters
+                .write()
+                .entry(id.clone())
+                .or_insert_with(|| Arc::new(meter)),
+        ))
+    }
+
+    /// The meters that were touched since the start.
+    pub(crate) fn loaded(&self) -> Vec<Arc<Meter>> {
+        self.meters.read().values().cloned().collect()
+    }
+
+    /// A segment of a meter, from the cache or from disk.
+    pub(crate) fn segment(
+        &self,
+        meter: &Meter,
+        meta: SegmentMeta,
+        columns: Columns,
+    ) -> Result<Arc<Block>> {
+        let key = (meter.token, meta.id);
+        if let Some(block) = self.segments.lock().get(&key) {
+            return Ok(Arc::clone(block));
+        }
+        let sealer = Sealer::new(&self.keys.existing(&Subject::Meter(meter.id.clone()))?);
+        let block = Arc::new(self.disk.segment(&sealer, meter.token, meta, columns)?);
+        if columns == Columns::All {
+            self.segments.lock().put(key, Arc::clone(&block));
+        }
+        Ok(block)
+    }
+
+    /// A piece of a scan.
+    pub(crate) fn scan(&self, id: &MeterId, range: TimeRange, columns: Columns) -> Result<Piece> {
+        let Some(meter) = self.meter(id)? else {
+            return Ok(Piece {
+                block: Block::default(),
+                until: range.end(),
+            });
+        };
+        let state = meter.state.read();
+        let view = View {
+            active: &state.active,
+            frozen: &state.frozen,
+            manifest: &state.manifest,
+        };
+        view.scan(range, columns, &|meta, columns| {
+            self.segment(&meter, meta, columns)
+        })
+    }
+
+    /// Number and span of a meter's readings.
+    pub(crate) fn statistics(&self, id: &MeterId) -> Result<MeterStatistics> {
+        Ok(self
+            .meter(id)?
+            .map_or_else(MeterStatistics::default, |meter| {
+                meter.state.read().statistics
+            }))
+    }
+
+    /// Ledger entries from `from` on, at most `limit`.
+    pub(crate) fn ledger(&self, from: u64, limit: usize) -> Result<Vec<(u64, Arc<[u8]>)>> {
+        let tail = self.ledger.read();
+        let skip = usize::try_from(from.saturating_sub(tail.first)).unwrap_or(usize::MAX);
+        let in_memory = (tail.first..).zip(&tail.entries).skip(skip);
+        if from >= tail.first {
+            return Ok(in_memory
+                .take(limit)
+                .map(|(index, entry)| (index, Arc::clone(entry)))
+                .collect());
+        }
+        let mut found: Vec<_> = self
+            .disk
+            .ledger(from, limit)?
+            .into_iter()
+            .map(|(index, entry)| (index, entry.into()))
+            .collect();
+        let expected = usize::try_from(tail.first - from)
+            .unwrap_or(usize::MAX)
+            .min(limit);
+        if found.len() < expected {
+            return Err(Error::damaged(
+                "engine.redb, ledger",
+                "entries are gone from its end",
+            ));
+        }
+        found.truncate(expected);
+        found.extend(
+            in_memory
+                .take(limit - expected)
+                .map(|(index, entry)| (index, Arc::clone(entry))),
+        );
+        Ok(found)
+    }
+}

@@ -1,0 +1,345 @@
+//! What a group of batches will change, worked out before any of it is written: each batch is
+//! checked and classified against the state and what the group's earlier batches do to it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ems_core::{
+    audit::AuditEvent,
+    meter::MeterId,
+    reading::{Reading, ReadingBatch},
+    time::{TimeRange, Timestamp},
+};
+
+use super::{
+    codec::{Entry, GroupWriter},
+    engine::Engine,
+    meter::{Meter, State, View},
+    table::{Known, Layer},
+};
+use crate::{
+    Batch, Counts, Deletion, Error, Expect, Outcome, Record, RecordChange, Result, Table,
+    subject::Subject,
+};
+
+/// The profile of a meter that nobody has described.
+const NO_PROFILE: &[u8] = b"{}";
+
+/// The changes of a group, not yet visible.
+pub(crate) struct Plan<'a> {
+    engine: &'a Engine,
+    /// The sequence number of the group: the revision of the records that it changes.
+    sequence: u64,
+    now: Timestamp,
+    pub(crate) written: GroupWriter,
+    meters: HashMap<MeterId, Staged>,
+    records: HashMap<(Table, String), Option<Record>>,
+    ledger: Vec<Arc<[u8]>>,
+}
+
+/// What the group does to one meter.
+struct Staged {
+    meter: Arc<Meter>,
+    layer: Layer,
+    accepted: u64,
+    deleted: u64,
+    /// Earliest and latest of the readings put.
+    span: Option<(Timestamp, Timestamp)>,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(engine: &'a Engine, sequence: u64, now: Timestamp) -> Self {
+        Self {
+            engine,
+            sequence,
+            now,
+            written: GroupWriter::default(),
+            meters: HashMap::new(),
+            records: HashMap::new(),
+            ledger: Vec::new(),
+        }
+    }
+
+    /// Adds a batch. After an error that is no conflict the plan is of no use: something that the
+    /// batch needed is damaged or cannot be written, and half of it may be staged.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`], which stages nothing; others.
+    pub(crate) fn add(&mut self, batch: &Batch) -> Result<Outcome> {
+        batch
+            .records
+            .iter()
+            .try_for_each(|change| self.expect(change))?;
+        let touched = batch.readings.groups().iter().map(|(id, _)| id);
+        let touched: Vec<&MeterId> = touched
+            .chain(batch.deletions.iter().map(|deletion| &deletion.meter))
+            .collect();
+        let mut records = self.new_meters(&touched);
+        self.stage(&touched)?;
+        let (counts, deleted) = self.stage_readings(&batch.deletions, &batch.readings)?;
+        let outcome = Outcome {
+            counts,
+            deleted,
+            revision: self.sequence,
+        };
+        records.extend(batch.records.iter().cloned());
+        records.iter().for_each(|change| self.record(change));
+        let tell = |event: &AuditEvent| told(event.clone(), batch, &outcome);
+        let ledger: Vec<Vec<u8>> = batch.ledger.iter().map(tell).collect::<Result<_>>()?;
+        self.ledger
+            .extend(ledger.iter().map(|entry| Arc::from(entry.as_slice())));
+        self.written.add(batch, &records, &ledger);
+        Ok(outcome)
+    }
+
+    /// Adds a batch as it was written before: nothing is expected, no record is made beside it.
+    pub(crate) fn replay(&mut self, entry: Entry) -> Result<()> {
+        let touched = entry.readings.groups().iter().map(|(id, _)| id);
+        let touched: Vec<&MeterId> = touched
+            .chain(entry.deletions.iter().map(|deletion| &deletion.meter))
+            .collect();
+        self.stage(&touched)?;
+        self.stage_readings(&entry.deletions, &entry.readings)?;
+        entry.records.iter().for_each(|change| self.record(change));
+        self.ledger.extend(entry.ledger.into_iter().map(Arc::from));
+        Ok(())
+    }
+
+    fn stage_readings(
+        &mut self,
+        deletions: &[Deletion],
+        readings: &ReadingBatch,
+    ) -> Result<(Counts, u64)> {
+        let mut deleted = 0;
+        for deletion in deletions {
+            deleted += self.delete(deletion)?;
+        }
+        let mut counts = Counts::default();
+        for (id, readings) in readings.groups() {
+            self.put(id, readings, &mut counts)?;
+        }
+        Ok((counts, deleted))
+    }
+
+    fn current(&self, table: Table, id: &str) -> Option<u64> {
+        if let Some(staged) = self.records.get(&(table, id.to_owned())) {
+            return staged.as_ref().map(|record| record.revision);
+        }
+        self.engine
+            .records
+            .read()
+            .get(table, id)
+            .map(|record| record.revision)
+    }
+
+    fn expect(&self, change: &RecordChange) -> Result<()> {
+        let current = self.current(change.table, &change.id);
+        let met = match change.expect {
+            Expect::Any => true,
+            Expect::Absent => current.is_none(),
+            Expect::Revision(revision) => current == Some(revision),
+        };
+        if met {
+            Ok(())
+        } else {
+            Err(Error::Conflict {
+                table: change.table.as_str(),
+            })
+        }
+    }
+
+    /// Records for those meters of a batch that have none yet.
+    fn new_meters(&self, touched: &[&MeterId]) -> Vec<RecordChange> {
+        let unknown = touched
+            .iter()
+            .filter(|id| self.current(Table::Meters, id.as_str()).is_none());
+        let record = |id: &&MeterId| RecordChange {
+            table: Table::Meters,
+            id: id.as_str().to_owned(),
+            expect: Expect::Absent,
+            value: Some(NO_PROFILE.to_vec()),
+        };
+        unknown.map(record).collect()
+    }
+
+    /// Makes ready the meters that a batch touches: those that are new get a key first.
+    fn stage(&mut self, touched: &[&MeterId]) -> Result<()> {
+        let unseen: Vec<&MeterId> = touched
+            .iter()
+            .copied()
+            .filter(|id| !self.meters.contains_key(*id))
+            .collect();
+        let new = unseen.iter().filter(|id| {
+            self.engine
+                .records
+                .read()
+                .get(Table::Meters, id.as_str())
+                .is_none()
+        });
+        let subjects: Vec<Subject> = new.map(|id| Subject::Meter((*id).clone())).collect();
+        if !subjects.is_empty() {
+            self.engine.keys.ensure(&subjects)?;
+        }
+        for id in unseen {
+            let meter = self.engine.load_meter(id)?;
+            let staged = Staged {
+                meter,
+                layer: Layer::default(),
+                accepted: 0,
+                deleted: 0,
+                span: None,
+            };
+            self.meters.insert(id.clone(), staged);
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, deletion: &Deletion) -> Result<u64> {
+        let Some(staged) = self.meters.get_mut(&deletion.meter) else {
+            return Ok(0);
+        };
+        let state = staged.meter.state.read();
+        let mut active = state.active.clone();
+        active.absorb(staged.layer.clone());
+        let view = View {
+            active: &active,
+            frozen: &state.frozen,
+            manifest: &state.manifest,
+        };
+        let engine = self.engine;
+        let found = view.count(deletion.range, &|meta, columns| {
+            engine.segment(&staged.meter, meta, columns)
+        })?;
+        staged.layer.delete(deletion.range);
+        staged.deleted += found.readings;
+        Ok(found.readings)
+    }
+
+    fn put(&mut self, id: &MeterId, readings: &[Reading], counts: &mut Counts) -> Result<()> {
+        let Some(staged) = self.meters.get_mut(id) else {
+            return Ok(());
+        };
+        let state = staged.meter.state.read();
+        let mut last = state
+            .statistics
+            .span
+            .map(|span| span.1)
+            .max(staged.layer.last());
+        for reading in readings {
+            let newest = last.is_none_or(|last| last < reading.at);
+            let old = if newest {
+                None
+            } else {
+                find(
+                    self.engine,
+                    &staged.meter,
+                    &state,
+                    &staged.layer,
+                    reading.at,
+                )?
+            };
+            match old {
+                Some(old) if old == *reading => {
+                    counts.unchanged += 1;
+                    continue;
+                }
+                Some(old) => {
+                    counts.corrected += 1;
+                    staged.layer.supersede(self.now, old);
+                }
+                None => {
+                    counts.accepted += 1;
+                    staged.accepted += 1;
+                }
+            }
+            last = last.max(Some(reading.at));
+            let (first, latest) = staged.span.unwrap_or((reading.at, reading.at));
+            staged.span = Some((first.min(reading.at), latest.max(reading.at)));
+            staged.layer.put(reading.clone());
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, change: &RecordChange) {
+        let value = change.value.as_deref();
+        let record = value.map(|value| Record {
+            id: change.id.as_str().into(),
+            revision: self.sequence,
+            value: value.into(),
+        });
+        self.records
+            .insert((change.table, change.id.clone()), record);
+    }
+
+    /// Makes the group visible. To be called once it is durable.
+    pub(crate) fn apply(self) -> Result<()> {
+        for staged in self.meters.into_values() {
+            let meter = Arc::clone(&staged.meter);
+            apply_to_meter(self.engine, &meter, staged)?;
+        }
+        {
+            let mut records = self.engine.records.write();
+            for ((table, id), record) in self.records {
+                records.apply(table, id.into(), record);
+            }
+        }
+        let mut tail = self.engine.ledger.write();
+        tail.entries.extend(self.ledger);
+        self.engine.durable.send_replace(tail.end());
+        Ok(())
+    }
+}
+
+fn apply_to_meter(engine: &Engine, meter: &Meter, staged: Staged) -> Result<()> {
+    let mut state = meter.state.write();
+    state.active.absorb(staged.layer);
+    if staged.deleted > 0 {
+        let view = View {
+            active: &state.active,
+            frozen: &state.frozen,
+            manifest: &state.manifest,
+        };
+        state.statistics = view.count(TimeRange::ALL, &|meta, columns| {
+            engine.segment(meter, meta, columns)
+        })?;
+        return Ok(());
+    }
+    state.statistics.readings += staged.accepted;
+    if let Some((first, last)) = staged.span {
+        let (old_first, old_last) = state.statistics.span.unwrap_or((first, last));
+        state.statistics.span = Some((old_first.min(first), old_last.max(last)));
+    }
+    Ok(())
+}
+
+fn find(
+    engine: &Engine,
+    meter: &Meter,
+    state: &State,
+    layer: &Layer,
+    at: Timestamp,
+) -> Result<Option<Reading>> {
+    match layer.at(at) {
+        Known::Row(row) => return Ok(Some(row.clone())),
+        Known::Deleted => return Ok(None),
+        Known::Unknown => {}
+    }
+    let view = View {
+        active: &state.active,
+        frozen: &state.frozen,
+        manifest: &state.manifest,
+    };
+    view.find(at, &|meta, columns| engine.segment(meter, meta, columns))
+}
+
+/// An event in its final form: with the counts that only the store knows.
+fn told(mut event: AuditEvent, batch: &Batch, outcome: &Outcome) -> Result<Vec<u8>> {
+    if let (false, Some(filters)) = (batch.readings.is_empty(), event.filters.as_object_mut()) {
+        filters.insert("accepted".into(), outcome.counts.accepted.into());
+        filters.insert("unchanged".into(), outcome.counts.unchanged.into());
+        filters.insert("corrected".into(), outcome.counts.corrected.into());
+    }
+    if !batch.deletions.is_empty() {
+        event.record_count = outcome.deleted;
+    }
+    serde_json::to_vec(&event).map_err(|error| Error::Engine(error.to_string()))
+}

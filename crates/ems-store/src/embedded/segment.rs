@@ -1,0 +1,255 @@
+//! A segment: an immutable, sorted, columnar block of one subject's meter within one calendar month
+//! (UTC), at most 32,768 readings, compressed column by column, sealed by its owner.
+//!
+//! Columns describe themselves (quantity, unit, encoding), so that others can join later without
+//! rewriting what is stored; a reader takes those that it was asked for.
+
+use ems_core::{
+    block::Block,
+    quantity::{Kwh, Location, PowerFactor},
+    reading::Reading,
+    time::Timestamp,
+};
+use pco::{ChunkConfig, standalone};
+
+use super::wire::{Malformed, Reader, Writer};
+use crate::Columns;
+
+/// Readings a segment holds at most.
+pub(crate) const MOST: usize = 32_768;
+
+/// What a column measures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quantity {
+    Time = 1,
+    Energy = 2,
+    PowerFactor = 3,
+    Location = 4,
+}
+
+impl Quantity {
+    fn code(self) -> u8 {
+        match self {
+            Self::Time => 1,
+            Self::Energy => 2,
+            Self::PowerFactor => 3,
+            Self::Location => 4,
+        }
+    }
+}
+
+/// How a column's values are laid down.
+const PCO: u8 = 1;
+/// Dictionary of texts, then a code a reading (0: none), the codes by pco.
+const DICTIONARY: u8 = 2;
+/// The one text that every reading has.
+const CONSTANT: u8 = 3;
+
+/// Marks a power factor that a reading does not have.
+const NONE: f64 = -1.0;
+
+/// The content of a segment, to be sealed.
+pub(crate) fn encode(block: &Block) -> Result<Vec<u8>, Malformed> {
+    let mut out = Writer::default();
+    out.count(block.len());
+    column(&mut out, Quantity::Time, PCO, &compress(block.at())?);
+    column(&mut out, Quantity::Energy, PCO, &compress(block.energy())?);
+    if !block.power_factor().is_empty() {
+        let values: Vec<f64> = block
+            .power_factor()
+            .iter()
+            .map(|factor| factor.map_or(NONE, PowerFactor::get))
+            .collect();
+        column(&mut out, Quantity::PowerFactor, PCO, &compress(&values)?);
+    }
+    if !block.location().is_empty() {
+        let (encoding, bytes) = encode_places(block.location())?;
+        column(&mut out, Quantity::Location, encoding, &bytes);
+    }
+    Ok(out.0)
+}
+
+fn column(out: &mut Writer, quantity: Quantity, encoding: u8, bytes: &[u8]) {
+    out.u8(quantity.code());
+    out.u8(encoding);
+    out.bytes(bytes);
+}
+
+fn compress<T: pco::data_types::Number>(values: &[T]) -> Result<Vec<u8>, Malformed> {
+    standalone::simple_compress(values, &ChunkConfig::default()).map_err(|_| Malformed)
+}
+
+fn decompress<T: pco::data_types::Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
+    let values = standalone::simple_decompress(bytes).map_err(|_| Malformed)?;
+    if values.len() == count {
+        Ok(values)
+    } else {
+        Err(Malformed)
+    }
+}
+
+fn encode_places(places: &[Option<Location>]) -> Result<(u8, Vec<u8>), Malformed> {
+    let mut out = Writer::default();
+    if let Some(Some(first)) = places.first()
+        && places.iter().all(|place| place.as_ref() == Some(first))
+    {
+        out.bytes(first.as_str().as_bytes());
+        return Ok((CONSTANT, out.0));
+    }
+    let mut texts: Vec<&Location> = Vec::new();
+    let mut numbers = std::collections::HashMap::new();
+    let mut codes: Vec<u32> = Vec::with_capacity(places.len());
+    for place in places {
+        let Some(place) = place else {
+            codes.push(0);
+            continue;
+        };
+        let next = u32::try_from(texts.len() + 1).map_err(|_| Malformed)?;
+        let number = *numbers.entry(place).or_insert(next);
+        if number == next {
+            texts.push(place);
+        }
+        codes.push(number);
+    }
+    out.count(texts.len());
+    texts
+        .iter()
+        .for_each(|text| out.bytes(text.as_str().as_bytes()));
+    out.bytes(&compress(&codes)?);
+    Ok((DICTIONARY, out.0))
+}
+
+fn decode_places(
+    encoding: u8,
+    bytes: &[u8],
+    count: usize,
+) -> Result<Vec<Option<Location>>, Malformed> {
+    let mut input = Reader(bytes);
+    let place = |text: &str| Location::parse(text).map_err(|_| Malformed);
+    if encoding == CONSTANT {
+        return Ok(vec![Some(place(input.text()?)?); count]);
+    }
+    let texts = (0..input.count()?)
+        .map(|_| place(input.text()?))
+        .collect::<Result<Vec<_>, _>>()?;
+    let codes: Vec<u32> = decompress(input.bytes()?, count)?;
+    let text = |code: u32| match code {
+        0 => Ok(None),
+        _ => texts
+            .get(usize::try_from(code - 1).unwrap_or(usize::MAX))
+            .cloned()
+            .map(Some)
+            .ok_or(Malformed),
+    };
+    codes.into_iter().map(text).collect()
+}
+
+/// The columns of a segment, as far as they were asked for.
+#[derive(Default)]
+struct Decoded {
+    at: Vec<i64>,
+    energy: Vec<f64>,
+    power_factor: Vec<f64>,
+    location: Vec<Option<Location>>,
+}
+
+/// Reads a segment's content. Columns that are not known here are passed over.
+pub(crate) fn decode(bytes: &[u8], columns: Columns) -> Result<Block, Malformed> {
+    let mut input = Reader(bytes);
+    let count = usize::try_from(input.varint()?)
+        .ok()
+        .filter(|count| *count <= MOST)
+        .ok_or(Malformed)?;
+    let mut found = Decoded::default();
+    while !input.0.is_empty() {
+        let (quantity, encoding, bytes) = (input.u8()?, input.u8()?, input.bytes()?);
+        match (quantity, columns) {
+            (1, _) => found.at = decompress(bytes, count)?,
+            (2, _) => found.energy = decompress(bytes, count)?,
+            (3, Columns::All) => found.power_factor = decompress(bytes, count)?,
+            (4, Columns::All) => found.location = decode_places(encoding, bytes, count)?,
+            _ => {}
+        }
+    }
+    let Decoded {
+        at,
+        energy,
+        power_factor,
+        location,
+    } = found;
+    let power_factor = power_factor
+        .into_iter()
+        .map(|value| PowerFactor::new(value).ok())
+        .collect();
+    Block::from_columns(at, energy, power_factor, location)
+        .filter(|block| block.len() == count)
+        .ok_or(Malformed)
+}
+
+/// Readings outside their time: values that were replaced, with the instant when.
+pub(crate) fn encode_superseded(rows: &[(Timestamp, Reading)]) -> Vec<u8> {
+    let mut out = Writer::default();
+    super::codec::put_readings(
+        &mut out,
+        rows.iter()
+            .map(|(_, reading)| reading)
+            .collect::<Vec<_>>()
+            .into_iter(),
+    );
+    rows.iter()
+        .for_each(|(when, _)| out.zigzag(when.as_micros()));
+    out.0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn blocks() -> impl Strategy<Value = Block> {
+        let place = prop::option::of(prop_oneof![Just("Leeds"), Just("Sceaux, France")]);
+        let row = (0.0..=100_000.0_f64, prop::option::of(0.0..=1.0_f64), place);
+        prop::collection::btree_map(0_i64..1_000_000_000, row, 1..80).prop_map(|rows| {
+            let reading =
+                |(at, (energy, factor, place)): (i64, (f64, Option<f64>, Option<&str>))| Reading {
+                    at: Timestamp::from_micros(at).unwrap(),
+                    energy: Kwh::new(energy).unwrap(),
+                    power_factor: factor.map(|value| PowerFactor::new(value).unwrap()),
+                    location: place.map(|text| Location::parse(text).unwrap()),
+                };
+            rows.into_iter().map(reading).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_column_comes_back_to_the_bit(block in blocks()) {
+            let bytes = encode(&block).unwrap();
+            let back = decode(&bytes, Columns::All).unwrap();
+            prop_assert_eq!(back.iter().collect::<Vec<_>>(), block.iter().collect::<Vec<_>>());
+            prop_assert_eq!(decode(&bytes, Columns::Energy).unwrap().energy(), block.energy());
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused_without_a_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes, Columns::All);
+        }
+    }
+
+    #[test]
+    fn a_minute_series_takes_two_bytes_a_reading() {
+        let rows = (0..MOST).map(|minute| {
+            let minute = i64::try_from(minute).unwrap();
+            Reading {
+                at: Timestamp::from_micros(minute * 60_000_000).unwrap(),
+                energy: Kwh::new(f64::from(u32::try_from(minute * 7919 % 977).unwrap()) / 1e6)
+                    .unwrap(),
+                power_factor: None,
+                location: Some(Location::parse("Leeds").unwrap()),
+            }
+        });
+        let bytes = encode(&rows.collect()).unwrap();
+        assert!(bytes.len() < MOST * 2, "{}", bytes.len());
+    }
+}

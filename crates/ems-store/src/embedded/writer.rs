@@ -1,0 +1,258 @@
+//! The one thread that writes: takes what is queued, plans it, writes one journal record, syncs
+//! once, makes it visible, answers. Nothing waits for a timer; concurrent commits share the sync.
+
+use std::{sync::Arc, thread::JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    engine::Engine,
+    fold::{FoldJob, Folder},
+    journal::{self, Journal, JournalId},
+    plan::Plan,
+};
+use crate::{Batch, Error, Outcome, Result};
+
+/// Commits that wait for the writer at most; more wait in their own tasks.
+const QUEUE: usize = 1024;
+/// Commits that share one sync at most.
+const GROUP: usize = 256;
+/// Readings after which a group is closed.
+const GROUP_READINGS: usize = 200_000;
+
+/// What the writer is asked.
+pub(crate) enum Request {
+    /// A batch, and whom to answer.
+    Commit(Box<Batch>, oneshot::Sender<Result<Outcome>>),
+    /// Fold all that is in memory; answer when it is done.
+    Fold(oneshot::Sender<Result<()>>),
+    /// Fold, answer, end.
+    Close(oneshot::Sender<Result<()>>),
+}
+
+type Waiting = (Box<Batch>, oneshot::Sender<Result<Outcome>>);
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    engine: Arc<Engine>,
+    folder: Folder,
+    journal: Journal,
+    number: u64,
+    sequence: u64,
+    /// Why nothing is written any more: a write of which the outcome is not known.
+    broken: Option<String>,
+}
+
+/// Starts the writer; it ends with a [`Request::Close`], or when nobody can ask it any more.
+pub(crate) fn start(
+    engine: Arc<Engine>,
+    journal: Journal,
+    number: u64,
+    sequence: u64,
+) -> Result<(mpsc::Sender<Request>, JoinHandle<()>)> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let folder = Folder::start(Arc::clone(&engine))?;
+    let writer = Writer {
+        engine,
+        folder,
+        journal,
+        number,
+        sequence,
+        broken: None,
+    };
+    let thread = std::thread::Builder::new().name("ems-writer".into());
+    let thread = thread
+        .spawn(move || writer.run(receiver))
+        .map_err(Error::io("writer thread"))?;
+    Ok((sender, thread))
+}
+
+impl Writer {
+    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let (group, other) = gather(first, &mut requests);
+            if !group.is_empty() {
+                self.commit(group);
+                self.fold_if_full();
+            }
+            match other {
+                Some(Request::Fold(answer)) => drop(answer.send(self.fold())),
+                Some(Request::Close(answer)) => {
+                    drop(answer.send(self.fold()));
+                    return;
+                }
+                Some(Request::Commit(..)) | None => {}
+            }
+        }
+        drop(self.fold());
+    }
+
+    fn commit(&mut self, mut group: Vec<Waiting>) {
+        loop {
+            match self.try_commit(&group) {
+                Ok(outcomes) => {
+                    group
+                        .into_iter()
+                        .zip(outcomes)
+                        .for_each(|((_, answer), outcome)| drop(answer.send(outcome)));
+                    return;
+                }
+                // What this one needed is damaged or cannot be written: the others go on without it.
+                Err(Failed::One(place, error)) => {
+                    let (_, answer) = group.remove(place);
+                    drop(answer.send(Err(error)));
+                }
+                Err(Failed::All(why)) => {
+                    group.into_iter().for_each(|(_, answer)| {
+                        drop(answer.send(Err(Error::Unavailable(why.clone()))))
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Plans, writes, applies. The answers are in the group's order.
+    fn try_commit(&mut self, group: &[Waiting]) -> Result<Vec<Result<Outcome>>, Failed> {
+        if let Some(why) = &self.broken {
+            return Err(Failed::All(why.clone()));
+        }
+        let engine = Arc::clone(&self.engine);
+        let (sequence, now) = (self.sequence + 1, engine.clock.now());
+        let mut plan = Plan::new(&engine, sequence, now);
+        let mut outcomes = Vec::with_capacity(group.len());
+        for (place, (batch, _)) in group.iter().enumerate() {
+            match plan.add(batch) {
+                Err(error) if !matches!(error, Error::Conflict { .. }) => {
+                    return Err(Failed::One(place, error));
+                }
+                outcome => outcomes.push(outcome),
+            }
+        }
+        if plan.written.is_empty() {
+            return Ok(outcomes);
+        }
+        let content = plan.written.finish(sequence, now);
+        self.make_room(&content, group)?;
+        let written = self.journal.append(&content).and_then(|()| plan.apply());
+        if let Err(error) = written {
+            tracing::error!(%error, "a write failed; the store takes no more until it is opened again");
+            let why = format!("a write failed ({error})");
+            self.broken = Some(why.clone());
+            return Err(Failed::All(why));
+        }
+        self.sequence = sequence;
+        Ok(outcomes)
+    }
+
+    /// Room in the journal. When the disk is full, what is filled already is kept for batches that
+    /// only note something, so that reads can go on.
+    fn make_room(&mut self, content: &[u8], group: &[Waiting]) -> Result<(), Failed> {
+        let Err(error) = self.journal.reserve(content.len()) else {
+            return Ok(());
+        };
+        let notes = |batch: &Batch| {
+            batch.readings.is_empty() && batch.deletions.is_empty() && batch.records.is_empty()
+        };
+        if let Some(place) = group.iter().position(|(batch, _)| !notes(batch)) {
+            return Err(Failed::One(
+                place,
+                Error::Unavailable(format!("no room on the disk ({error})")),
+            ));
+        }
+        if self.journal.has_room(content.len()) {
+            Ok(())
+        } else {
+            Err(Failed::All(format!("no room on the disk ({error})")))
+        }
+    }
+
+    fn fold_if_full(&mut self) {
+        let limit = self.engine.options.journal_bytes;
+        if self.journal.length() < limit {
+            return;
+        }
+        if self.folder.is_busy() && self.journal.length() < limit.saturating_mul(4) {
+            return;
+        }
+        if let Err(error) = self.rotate() {
+            tracing::warn!(%error, "the journal could not be folded; trying again");
+        }
+    }
+
+    /// Folds everything and waits for it.
+    fn fold(&mut self) -> Result<()> {
+        self.rotate()?;
+        self.folder.wait()
+    }
+
+    /// Begins a new journal and hands what the old ones hold to the folder. Waits for a fold that is
+    /// under way.
+    fn rotate(&mut self) -> Result<()> {
+        self.folder.wait()?;
+        if self.journal.length() == 0 || self.broken.is_some() {
+            return Ok(());
+        }
+        let next = self.number + 1;
+        let fresh = open_new(&self.engine, next)?;
+        let job = FoldJob::freeze(&self.engine, self.number, self.sequence);
+        self.journal = fresh;
+        self.number = next;
+        self.folder.begin(job);
+        Ok(())
+    }
+}
+
+enum Failed {
+    /// The batch at this place cannot be committed.
+    One(usize, Error),
+    /// None can.
+    All(String),
+}
+
+/// Makes a journal and opens it: first the file, then its key.
+pub(crate) fn open_new(engine: &Engine, number: u64) -> Result<Journal> {
+    let id = JournalId {
+        instance: engine.keys.instance(),
+        number,
+    };
+    let dir = &engine.options.data_dir;
+    Journal::create(dir, id)?;
+    let key = engine.keys.new_journal_key(number)?;
+    let unexpected = || Error::damaged("journal", "a new journal has a record");
+    Journal::replay(dir, id, &key, &mut |_, _| Err(unexpected())).map(|(journal, _)| journal)
+}
+
+/// What is queued now, up to a group's bounds; and the request that ended it.
+fn gather(
+    first: Request,
+    requests: &mut mpsc::Receiver<Request>,
+) -> (Vec<Waiting>, Option<Request>) {
+    let mut group = Vec::new();
+    let mut readings = 0;
+    let mut next = Some(first);
+    while let Some(request) = next {
+        let Request::Commit(batch, answer) = request else {
+            return (group, Some(request));
+        };
+        readings += batch.readings.len();
+        group.push((batch, answer));
+        if group.len() == GROUP || readings >= GROUP_READINGS {
+            break;
+        }
+        next = requests.try_recv().ok();
+    }
+    (group, None)
+}
+
+/// Removes a journal that is folded: its key first.
+pub(crate) fn retire(engine: &Engine, number: u64) -> Result<()> {
+    engine.keys.retire_journal_key(number)?;
+    let path = journal::path(&engine.options.data_dir, number);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("journal")(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,36 @@
+//! Persistence: one way to write ([`Commit`]), small read traits, and the backends behind them.
+//!
+//! Only this crate names a database. What it writes is sealed under the key tree; a value is bound
+//! to its place, so that one which was moved, swapped or cut fails to open.
+
+pub mod batch;
+pub mod embedded;
+mod error;
+pub mod shared;
+pub mod subject;
+mod traits;
+
+use std::sync::Arc;
+
+pub use batch::{Batch, Counts, Deletion, Expect, Outcome, Record, RecordChange, Table};
+pub use error::{Error, Result};
+pub use traits::{Columns, Commit, Ledger, Piece, Records, Segments, Subjects};
+
+use crate::shared::Shared;
+
+/// An open store: the write and the read capabilities of one backend, and the state of the moment.
+#[derive(Clone)]
+pub struct Store {
+    /// The only way to write.
+    pub commit: Arc<dyn Commit>,
+    /// Readings.
+    pub segments: Arc<dyn Segments>,
+    /// Everything with an id.
+    pub records: Arc<dyn Records>,
+    /// The audit ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Data subjects and their pseudonyms.
+    pub subjects: Arc<dyn Subjects>,
+    /// State of the moment: rate windows, blocks.
+    pub shared: Arc<dyn Shared>,
+}
