@@ -1,0 +1,92 @@
+//! Every developer command of the project: `cargo xtask --help` lists them.
+//!
+//! One file a command, so that what CI does and what a developer types are the same code.
+
+mod audit;
+mod bench;
+mod check;
+mod ci;
+mod conformance;
+mod generate;
+mod instance;
+mod setup;
+mod shell;
+mod smoke;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of EMS Agent.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formatting, our own rules, generated files, clippy and the docs.
+    Check,
+    /// Our own rules alone: sizes, words, crate arrows, comments on dependencies.
+    Tidy,
+    /// Writes docs/reference from the code: OpenAPI, errors, settings, command line.
+    Gen {
+        /// Compares instead of writing, and fails where a file is out of date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Installs what a bare Debian with Rust lacks, and only that.
+    Setup,
+    /// Installs what the tests need, then runs all of them.
+    Test {
+        /// Passed to the test runner: a filter, for example.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Licences, banned crates, sources and known vulnerabilities of the dependencies.
+    Audit,
+    /// Runs the load bench in release mode; prints `name value unit` a line.
+    Bench {
+        /// Passed to the bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Sends generated requests to the release binary and holds each answer against its OpenAPI.
+    Conformance {
+        /// Fewer requests: what CI runs.
+        #[arg(long)]
+        short: bool,
+    },
+    /// Runs the release binary from init to SIGTERM with one reading in and out.
+    Smoke,
+    /// All of it, as CI does, with the time of each step.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Check => check::run(),
+        Command::Tidy => tidy::run(),
+        Command::Gen { check: true } => generate::check(),
+        Command::Gen { check: false } => generate::write(),
+        Command::Setup => setup::all(),
+        Command::Test { args } => test::run(&args),
+        Command::Audit => audit::run(),
+        Command::Bench { args } => bench::run(&args),
+        Command::Conformance { short: true } => conformance::run(conformance::SHORT),
+        Command::Conformance { short: false } => conformance::run(conformance::FULL),
+        Command::Smoke => smoke::run(),
+        Command::Ci => ci::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

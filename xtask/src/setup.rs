@@ -1,0 +1,140 @@
+//! `cargo xtask setup`: installs what a bare Debian with Rust lacks, and only what is missing.
+//!
+//! Each need is probed first, so a machine that has everything is asked for nothing: no root, no
+//! network. Python packages go to a virtual environment under the target directory.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// Version of the OpenAPI conformance tester.
+const SCHEMATHESIS: &str = "4.32.5";
+
+/// Something from Debian, and the command that succeeds once it is there.
+struct Need {
+    probe: &'static [&'static str],
+    packages: &'static [&'static str],
+}
+
+/// A C compiler: the crypto provider, the allocator and zstd hold C.
+const COMPILER: Need = Need {
+    probe: &["cc", "--version"],
+    packages: &["build-essential"],
+};
+
+/// Lists the files that the rules look at.
+const GIT: Need = Need {
+    probe: &["git", "--version"],
+    packages: &["git"],
+};
+
+/// Runs the conformance tester; Debian ships `ensurepip` apart.
+const PYTHON: Need = Need {
+    probe: &["python3", "-c", "import venv, ensurepip"],
+    packages: &["python3", "python3-venv"],
+};
+
+/// Everything that any command of ours needs.
+pub(crate) fn all() -> Result<()> {
+    debian(&[COMPILER, GIT, PYTHON])?;
+    rust_components()?;
+    schemathesis().map(drop)
+}
+
+/// What the tests need.
+pub(crate) fn for_tests() -> Result<()> {
+    debian(&[COMPILER, GIT])
+}
+
+/// The conformance tester, installed when it is missing or of another version.
+pub(crate) fn schemathesis() -> Result<PathBuf> {
+    debian(&[PYTHON])?;
+    let venv = shell::tools().join("python");
+    let program = venv.join("bin").join("schemathesis");
+    let wanted = format!("schemathesis=={SCHEMATHESIS}");
+    if shell::prints(&program, "--version", SCHEMATHESIS) {
+        return Ok(program);
+    }
+    shell::run(shell::command("python3", ["-m", "venv", "--clear"]).arg(&venv))?;
+    let pip = venv.join("bin").join("pip");
+    let quiet = ["install", "--quiet", "--disable-pip-version-check", &wanted];
+    shell::run(&mut shell::command(pip, quiet))?;
+    Ok(program)
+}
+
+fn rust_components() -> Result<()> {
+    let has = |name: &str| shell::succeeds("cargo", &[name, "--version"]);
+    if has("clippy") && has("fmt") {
+        return Ok(());
+    }
+    let add = ["component", "add", "clippy", "rustfmt"];
+    shell::run(&mut shell::command("rustup", add))
+        .context("clippy and rustfmt are missing; install them with your Rust toolchain")
+}
+
+fn debian(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&str> = needs
+        .iter()
+        .filter(|need| !is_there(need))
+        .flat_map(|need| need.packages)
+        .copied()
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let wanted = missing.join(" ");
+    if !shell::succeeds("apt-get", &["--version"]) {
+        bail!(
+            "missing: {wanted} (Debian's names); install them with this system's package manager"
+        );
+    }
+    apt(&["update", "-qq"])
+        .and_then(|()| {
+            let mut install = vec!["install", "-qq", "-y", "--no-install-recommends"];
+            install.extend(&missing);
+            apt(&install)
+        })
+        .with_context(|| format!("could not install; as root, run: apt-get install {wanted}"))
+}
+
+fn is_there(need: &Need) -> bool {
+    need.probe
+        .split_first()
+        .is_some_and(|(program, args)| shell::succeeds(program, args))
+}
+
+/// `apt-get`, through `sudo` (never asking for a password) unless we are root.
+fn apt(args: &[&str]) -> Result<()> {
+    let mut command = if rustix::process::geteuid().is_root() {
+        shell::command("apt-get", args)
+    } else {
+        let sudo = ["-n", "--preserve-env=DEBIAN_FRONTEND", "apt-get"];
+        shell::command("sudo", sudo.iter().chain(args))
+    };
+    shell::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_need_that_is_met_asks_for_nothing() {
+        let met = Need {
+            probe: &["true"],
+            packages: &["no-such-package"],
+        };
+        assert!(debian(&[met]).is_ok());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_missing() {
+        let unmet = Need {
+            probe: &["no-such-program-here"],
+            packages: &[],
+        };
+        assert!(!is_there(&unmet));
+    }
+}

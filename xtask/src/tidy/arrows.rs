@@ -1,0 +1,156 @@
+//! The arrows between our crates go one way, and what a crate may name from outside is settled:
+//! read from `cargo metadata`, so that a manifest cannot say otherwise.
+
+use anyhow::{Context, Result};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+use super::Finding;
+use crate::shell;
+
+/// A crate of ours, and which of ours it may use.
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("ems-core", &[]),
+    ("ems-crypto", &[]),
+    ("ems-store", &["ems-core", "ems-crypto"]),
+    ("ems-guard", &["ems-core", "ems-crypto", "ems-store"]),
+    ("ems-api", &["ems-core"]),
+    (
+        "ems-server",
+        &[
+            "ems-core",
+            "ems-crypto",
+            "ems-store",
+            "ems-guard",
+            "ems-api",
+        ],
+    ),
+    ("ems", &["ems-api", "ems-server"]),
+    ("ems-testkit", &["ems-api", "ems-server"]),
+    ("xtask", &[]),
+];
+
+/// A dependency of a crate, as its manifest says.
+struct Edge<'a> {
+    from: &'a str,
+    to: &'a str,
+    /// Only for tests and benches.
+    dev: bool,
+}
+
+/// Crates from outside that only some of ours may depend on.
+const OUTSIDE: [(&[&str], &[&str]); 3] = [
+    (
+        &[
+            "aws-lc-rs",
+            "rustls",
+            "tokio-rustls",
+            "rustls-pki-types",
+            "jsonwebtoken",
+            "argon2",
+            "bcrypt",
+            "rcgen",
+        ],
+        &["ems-crypto"],
+    ),
+    (&["redb"], &["ems-store"]),
+    (&["axum", "hyper", "hyper-util"], &["ems-server"]),
+];
+
+/// The bench's bare baseline, in `crates/ems/benches`, is built on these.
+const BASELINE: [&str; 2] = ["hyper", "hyper-util"];
+
+/// The arrows that point the wrong way.
+pub(super) fn findings() -> Result<Vec<Finding>> {
+    let metadata = MetadataCommand::new()
+        .current_dir(shell::root())
+        .no_deps()
+        .exec()
+        .context("cargo metadata")?;
+    Ok(edges(&metadata).filter_map(|edge| judge(&edge)).collect())
+}
+
+fn edges(metadata: &Metadata) -> impl Iterator<Item = Edge<'_>> {
+    metadata.packages.iter().flat_map(|package| {
+        package.dependencies.iter().map(|dependency| Edge {
+            from: package.name.as_str(),
+            to: dependency.name.as_str(),
+            dev: dependency.kind == DependencyKind::Development,
+        })
+    })
+}
+
+fn judge(edge: &Edge<'_>) -> Option<Finding> {
+    let allowed = if edge.to == "ems" || edge.to.starts_with("ems-") {
+        is_our_arrow(edge)
+    } else {
+        is_at_home(edge)
+    };
+    (!allowed).then(|| {
+        let message = format!("must not depend on {}", edge.to);
+        Finding::new(edge.from, 0, message)
+    })
+}
+
+fn is_our_arrow(edge: &Edge<'_>) -> bool {
+    // The test kit starts whole servers, for the binary's tests and benches alone.
+    let testkit = edge.dev && edge.from == "ems" && edge.to == "ems-testkit";
+    testkit
+        || ARROWS
+            .iter()
+            .any(|(from, to)| *from == edge.from && to.contains(&edge.to))
+}
+
+fn is_at_home(edge: &Edge<'_>) -> bool {
+    let baseline = edge.dev && edge.from == "ems" && BASELINE.contains(&edge.to);
+    baseline
+        || OUTSIDE
+            .iter()
+            .filter(|(names, _)| names.contains(&edge.to))
+            .all(|(_, homes)| homes.contains(&edge.from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(from: &str, to: &str, dev: bool) -> bool {
+        judge(&Edge { from, to, dev }).is_none()
+    }
+
+    #[test]
+    fn an_arrow_against_the_map_is_named() {
+        assert!(allowed("ems-store", "ems-core", false));
+        assert!(allowed("ems-server", "ems-guard", false));
+        assert!(!allowed("ems-core", "ems-crypto", false));
+        assert!(!allowed("ems-guard", "ems-server", false));
+        assert!(!allowed("ems", "ems-store", false));
+        assert!(!allowed("xtask", "ems-core", false));
+    }
+
+    #[test]
+    fn a_crate_that_is_not_on_the_map_may_use_none_of_ours() {
+        assert!(!allowed("ems-new", "ems-core", false));
+    }
+
+    #[test]
+    fn the_test_kit_is_for_the_tests_of_the_binary() {
+        assert!(allowed("ems", "ems-testkit", true));
+        assert!(!allowed("ems", "ems-testkit", false));
+        assert!(!allowed("ems-server", "ems-testkit", true));
+    }
+
+    #[test]
+    fn what_comes_from_outside_stays_at_home() {
+        assert!(allowed("ems-crypto", "aws-lc-rs", false));
+        assert!(!allowed("ems-guard", "aws-lc-rs", false));
+        assert!(!allowed("ems-server", "redb", true));
+        assert!(allowed("ems", "serde", false));
+    }
+
+    #[test]
+    fn the_baseline_alone_may_be_bare() {
+        assert!(allowed("ems", "hyper", true));
+        assert!(!allowed("ems", "hyper", false));
+        assert!(!allowed("ems", "axum", true));
+    }
+}
