@@ -1,0 +1,3 @@
+//! The handlers, one file for a resource.
+
+pub mod health;
