@@ -4,6 +4,8 @@
 //! the OpenAPI document is generated from them, so the three cannot drift apart.
 
 pub mod account;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod health;
 pub mod key;
 pub mod meter;
