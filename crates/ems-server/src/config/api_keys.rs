@@ -90,14 +90,14 @@ pub(super) fn load(auth: &Auth, errors: &mut ConfigErrors) -> Vec<FileKey> {
     let Some(path) = auth.api_keys_file.as_ref().filter(|path| path.exists()) else {
         return Vec::new();
     };
-    let text = match secrets::read_private(path) {
+    let text = match secrets::read_text(path) {
         Ok(text) => text,
         Err(problem) => {
             errors.add("auth.api_keys_file", problem);
             return Vec::new();
         }
     };
-    parse(text.expose(), auth.key_file_role).unwrap_or_else(|problem| {
+    parse(text.as_bytes(), auth.key_file_role).unwrap_or_else(|problem| {
         errors.add("auth.api_keys_file", problem);
         Vec::new()
     })

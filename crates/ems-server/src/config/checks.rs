@@ -5,6 +5,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use ems_crypto::tls::ServerIdentity;
 use ipnet::IpNet;
 
 use super::{
@@ -234,8 +235,7 @@ fn tokens(settings: &Settings, errors: &mut ConfigErrors) {
             "auth.access_ttl",
             format!("is {}; 24h at most", auth.access_ttl),
         );
-    }
-    if auth.session_ttl < auth.access_ttl {
+    } else if auth.session_ttl < auth.access_ttl {
         errors.add(
             "auth.session_ttl",
             "is less than auth.access_ttl: tokens would outlive their session",
@@ -310,10 +310,20 @@ fn lacking(settings: &Settings, errors: &mut ConfigErrors) {
 
 /// Checks that certificate and key can be read, belong together, and that nobody else reads the key.
 pub(super) fn certificate(server: &Server, errors: &mut ConfigErrors) {
-    let (TlsMode::On, Some(_cert), Some(key)) = (server.tls, &server.cert, &server.key) else {
+    let (TlsMode::On, Some(cert), Some(key)) = (server.tls, &server.cert, &server.key) else {
         return;
     };
-    if let Err(problem) = super::secrets::read_private(key) {
-        errors.add("server.key", problem);
+    if let Err(error) = ServerIdentity::load(cert, key) {
+        let named = match &error {
+            ems_crypto::Error::Mode { path, .. }
+            | ems_crypto::Error::Io { path, .. }
+            | ems_crypto::Error::Certificate { path, .. }
+                if path == key =>
+            {
+                "server.key"
+            }
+            _ => "server.cert",
+        };
+        errors.add(named, error.to_string());
     }
 }

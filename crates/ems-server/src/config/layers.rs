@@ -11,12 +11,11 @@ use toml::{Table, Value};
 use super::{ConfigErrors, DEFAULT_FILE, Environment, Settings, secrets};
 
 /// Settings that are paths: relative ones are relative to the directory of the operator's file.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 10] = [
     "server.cert",
     "server.key",
     "server.admin_socket",
     "auth.token_key_file",
-    "auth.token_key_previous_file",
     "auth.pepper_file",
     "auth.api_keys_file",
     "store.dir",
@@ -156,8 +155,8 @@ fn from_environment(
             .filter(|key| SECRET_SETTINGS.contains(key));
         let (key, value) = match secret {
             None => (key.as_str(), value_of(text, get(defaults, &key))),
-            Some(secret) => match secrets::text_of(Path::new(text)) {
-                Ok(content) => (secret, Value::String(content)),
+            Some(secret) => match secrets::read_text(Path::new(text)) {
+                Ok(content) => (secret, Value::String(content.to_string())),
                 Err(problem) => {
                     errors.add(name, problem);
                     continue;

@@ -5,29 +5,28 @@
 //! lands in types that wipe their memory and show nothing.
 
 use std::{
-    fmt,
-    fs::File,
-    io::Read,
+    fmt, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
+use ems_crypto::{
+    api_key::Pepper,
+    keyring::RootKey,
+    read_secret_file,
+    token::{self, TokenKeys},
+};
 use zeroize::Zeroizing;
 
-use super::{ConfigErrors, Environment, FileKey, Settings, api_keys};
+use super::{Algorithm, ConfigErrors, Environment, FileKey, Settings, api_keys};
 
-/// Bytes that nobody may see: wiped when dropped, never shown.
+/// Text that nobody may see: wiped when dropped, never shown.
 #[derive(Clone)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes bytes over.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
-    /// The bytes.
-    pub fn expose(&self) -> &[u8] {
+    /// The text.
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -42,36 +41,32 @@ impl fmt::Debug for Secret {
 #[derive(Debug)]
 pub struct Secrets {
     /// The key above all stored keys.
-    pub root_key: Secret,
-    /// Signs access tokens; at least 32 bytes.
-    pub token_key: Secret,
-    /// Signed them before; only verifies.
-    pub token_key_previous: Option<Secret>,
-    /// Goes into the hash of every API key; at least 32 bytes.
-    pub pepper: Secret,
+    pub root_key: RootKey,
+    /// Sign and verify access tokens.
+    pub token_keys: TokenKeys,
+    /// Goes into the hash of every API key.
+    pub pepper: Pepper,
     /// The database's password, if it is not in its URL.
     pub mongodb_password: Option<Secret>,
     /// The keys of `auth.api_keys_file`.
     pub api_keys: Vec<FileKey>,
 }
 
-/// The least length of a key, in bytes (RFC 7518 §3.2 for HS256).
-const LEAST: usize = 32;
-/// The largest secret file, in bytes.
-const LARGEST: u64 = 1 << 20;
-/// Permission bits that a secret file must not have: anything for group and others.
-const OPEN_TO_OTHERS: u32 = 0o077;
-/// The same for a systemd credential, whose access list for the service shows as group bits.
+/// Permission bits that a systemd credential must not have. The access list by which systemd lets
+/// the service in shows as group bits, so that only those of the world tell anything.
 const OPEN_TO_WORLD: u32 = 0o007;
 
-/// Where one secret may come from.
+/// Where one secret may come from: a variable, its `_FILE`, a setting that names a file.
 struct Source<'a> {
-    /// The name in errors.
     name: &'a str,
     variable: &'a str,
-    setting: &'a str,
-    file: Option<&'a PathBuf>,
-    least: usize,
+    setting: Option<(&'a str, Option<&'a PathBuf>)>,
+}
+
+/// A secret, and the setting or variable that an error about it names.
+struct Found {
+    key: String,
+    secret: Secret,
 }
 
 /// Reads all of them; `None` when one that is needed is missing or wrong.
@@ -80,45 +75,26 @@ pub(super) fn load(
     env: &Environment,
     errors: &mut ConfigErrors,
 ) -> Option<Secrets> {
-    let auth = &settings.auth;
-    let token = Source {
-        name: "the key that signs access tokens",
-        variable: "JWT_SECRET_KEY",
-        setting: "auth.token_key_file",
-        file: auth.token_key_file.as_ref(),
-        least: LEAST,
-    };
-    let previous = Source {
-        name: "the previous token key",
-        variable: "JWT_SECRET_KEY_PREVIOUS",
-        setting: "auth.token_key_previous_file",
-        file: auth.token_key_previous_file.as_ref(),
-        least: LEAST,
-    };
     let pepper = Source {
         name: "the pepper of API keys",
         variable: "EMS_PEPPER",
-        setting: "auth.pepper_file",
-        file: auth.pepper_file.as_ref(),
-        least: LEAST,
+        setting: Some(("auth.pepper_file", settings.auth.pepper_file.as_ref())),
     };
     let password = Source {
         name: "the database password",
         variable: "MONGODB_PASSWORD",
-        setting: "store.mongo_uri",
-        file: None,
-        least: 1,
+        setting: None,
     };
     let root_key = root_key(settings, env, errors);
-    let token_key = token.required(env, errors);
-    let token_key_previous = previous.read(env, errors);
-    let pepper = pepper.required(env, errors);
-    let mongodb_password = password.read(env, errors);
-    let api_keys = api_keys::load(auth, errors);
+    let token_keys = token_keys(settings, env, errors);
+    let pepper = pepper
+        .required(env, errors)
+        .and_then(|found| found.parse(Pepper::parse, errors));
+    let mongodb_password = password.read(env, errors).map(|found| found.secret);
+    let api_keys = api_keys::load(&settings.auth, errors);
     Some(Secrets {
         root_key: root_key?,
-        token_key: token_key?,
-        token_key_previous,
+        token_keys: token_keys?,
         pepper: pepper?,
         mongodb_password,
         api_keys,
@@ -126,23 +102,22 @@ pub(super) fn load(
 }
 
 /// The root key: the variable, its file, the systemd credential, the settings' file.
-fn root_key(settings: &Settings, env: &Environment, errors: &mut ConfigErrors) -> Option<Secret> {
+fn root_key(settings: &Settings, env: &Environment, errors: &mut ConfigErrors) -> Option<RootKey> {
+    let store = &settings.store;
     let source = Source {
         name: "the root key",
         variable: "EMS_ROOT_KEY",
-        setting: "store.root_key_file",
-        file: settings.store.root_key_file.as_ref(),
-        least: LEAST,
+        setting: Some(("store.root_key_file", store.root_key_file.as_ref())),
     };
     let said = env.get("EMS_ROOT_KEY").or(env.get("EMS_ROOT_KEY_FILE"));
-    let Some(name) = settings
-        .store
-        .root_key_credential
-        .as_ref()
-        .filter(|_| said.is_none())
-    else {
-        return source.required(env, errors);
+    let found = match &store.root_key_credential {
+        Some(name) if said.is_none() => credential(name, env, errors),
+        _ => source.required(env, errors),
     };
+    found?.parse(RootKey::parse, errors)
+}
+
+fn credential(name: &str, env: &Environment, errors: &mut ConfigErrors) -> Option<Found> {
     let key = "store.root_key_credential";
     let Some(directory) = env.get("CREDENTIALS_DIRECTORY") else {
         errors.add(
@@ -151,20 +126,60 @@ fn root_key(settings: &Settings, env: &Environment, errors: &mut ConfigErrors) -
         );
         return None;
     };
-    let read = read_secret(&Path::new(directory).join(name), OPEN_TO_WORLD);
-    source.sound(key, read, errors)
+    let path = Path::new(directory).join(name);
+    Found::new(key, read_credential(&path), errors)
+}
+
+/// The token keys. A variable holds the guide's shared secret as it is; a file, a line a key.
+fn token_keys(
+    settings: &Settings,
+    env: &Environment,
+    errors: &mut ConfigErrors,
+) -> Option<TokenKeys> {
+    let auth = &settings.auth;
+    let current = Source {
+        name: "the key that signs access tokens",
+        variable: "JWT_SECRET_KEY",
+        setting: Some(("auth.token_key_file", auth.token_key_file.as_ref())),
+    };
+    let previous = Source {
+        name: "the previous token key",
+        variable: "JWT_SECRET_KEY_PREVIOUS",
+        setting: None,
+    };
+    let (current, previous) = (current.required(env, errors), previous.read(env, errors));
+    let (current, key) = current.map(|found| (found.keys(auth.algorithm, errors), found.key))?;
+    let mut keys = current?.into_iter();
+    let signing = keys.next()?;
+    let mut verifying: Vec<_> = keys.collect();
+    if let Some(previous) = previous {
+        verifying.extend(previous.keys(auth.algorithm, errors)?);
+    }
+    let made = TokenKeys::new(auth.algorithm.into(), &signing, &verifying);
+    made.map_err(|error| errors.add(&key, error.to_string()))
+        .ok()
+}
+
+impl From<Algorithm> for token::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Hs256 => Self::Hs256,
+            Algorithm::EdDsa => Self::EdDsa,
+        }
+    }
 }
 
 impl Source<'_> {
     /// The secret; an error if it is nowhere.
-    fn required(&self, env: &Environment, errors: &mut ConfigErrors) -> Option<Secret> {
+    fn required(&self, env: &Environment, errors: &mut ConfigErrors) -> Option<Found> {
         let before = errors.as_slice().len();
         let found = self.read(env, errors);
         if found.is_none() && errors.as_slice().len() == before {
+            let setting = self.setting.map_or(self.variable, |(key, _)| key);
             errors.add(
-                self.setting,
+                setting,
                 format!(
-                    "{} is missing: set this to its file, or set {}_FILE (`ems init` makes one)",
+                    "{} is missing: name its file here or in {}_FILE (`ems init` makes one)",
                     self.name, self.variable
                 ),
             );
@@ -173,89 +188,82 @@ impl Source<'_> {
     }
 
     /// The secret, if it is anywhere: the variable, then its `_FILE`, then the settings' file.
-    fn read(&self, env: &Environment, errors: &mut ConfigErrors) -> Option<Secret> {
+    fn read(&self, env: &Environment, errors: &mut ConfigErrors) -> Option<Found> {
         let file_variable = format!("{}_FILE", self.variable);
-        let (key, read) = match (env.get(self.variable), env.get(&file_variable), self.file) {
-            (Some(_), Some(_), _) => {
+        match (env.get(self.variable), env.get(&file_variable)) {
+            (Some(_), Some(_)) => {
                 errors.add(
                     self.variable,
                     format!("is set, and so is {file_variable}: unset one of them"),
                 );
-                return None;
+                None
             }
-            (Some(text), None, _) => (self.variable, Ok(Secret::new(text.as_bytes().to_vec()))),
-            (None, Some(path), _) => (
-                &*file_variable,
-                read_secret(Path::new(path), OPEN_TO_OTHERS),
-            ),
-            (None, None, Some(path)) => (self.setting, read_secret(path, OPEN_TO_OTHERS)),
-            (None, None, None) => return None,
-        };
-        self.sound(key, read, errors)
+            (Some(text), None) => Found::new(self.variable, Ok(text.to_owned().into()), errors),
+            (None, Some(path)) => Found::new(&file_variable, read_text(Path::new(path)), errors),
+            (None, None) => {
+                let (key, path) = self.setting?;
+                Found::new(key, read_text(path?), errors)
+            }
+        }
     }
+}
 
-    /// A secret that was found, if it could be read and is long enough.
-    fn sound(
-        &self,
+impl Found {
+    fn new(
         key: &str,
-        read: Result<Secret, String>,
+        read: Result<Zeroizing<String>, String>,
         errors: &mut ConfigErrors,
-    ) -> Option<Secret> {
-        match read {
-            Err(problem) => errors.add(key, problem),
-            Ok(secret) if secret.expose().len() < self.least => errors.add(
-                key,
-                format!(
-                    "{} has {} bytes; it needs at least {}",
-                    self.name,
-                    secret.expose().len(),
-                    self.least
-                ),
-            ),
-            Ok(secret) => return Some(secret),
+    ) -> Option<Self> {
+        let text = read.map_err(|problem| errors.add(key, problem)).ok()?;
+        Some(Self {
+            key: key.to_owned(),
+            secret: Secret(text),
+        })
+    }
+
+    fn parse<T>(
+        &self,
+        parse: fn(&str) -> ems_crypto::Result<T>,
+        errors: &mut ConfigErrors,
+    ) -> Option<T> {
+        parse(self.secret.expose())
+            .map_err(|error| errors.add(&self.key, error.to_string()))
+            .ok()
+    }
+
+    /// The keys in it, the signing one first.
+    fn keys(
+        &self,
+        algorithm: Algorithm,
+        errors: &mut ConfigErrors,
+    ) -> Option<Vec<Zeroizing<Vec<u8>>>> {
+        let guides = self.key.starts_with("JWT_SECRET_KEY") && algorithm == Algorithm::Hs256;
+        if guides {
+            let bytes = self.secret.expose().as_bytes().to_vec();
+            return Some(vec![Zeroizing::new(bytes)]);
         }
-        None
+        self.parse(TokenKeys::parse_file, errors)
     }
 }
 
-/// A secret file's text, for settings that are text.
-pub(super) fn text_of(path: &Path) -> Result<String, String> {
-    let secret = read_secret(path, OPEN_TO_OTHERS)?;
-    String::from_utf8(secret.expose().to_vec())
-        .map_err(|_| format!("{} is not UTF-8 text", path.display()))
+/// The text of a secret file that is its owner's alone; a line end at its end is not part of it.
+pub(super) fn read_text(path: &Path) -> Result<Zeroizing<String>, String> {
+    let bytes = read_secret_file(path).map_err(|error| error.to_string())?;
+    text(path, &bytes)
 }
 
-/// Reads a secret file that only its owner can.
-pub(super) fn read_private(path: &Path) -> Result<Secret, String> {
-    read_secret(path, OPEN_TO_OTHERS)
+/// The text of a systemd credential.
+fn read_credential(path: &Path) -> Result<Zeroizing<String>, String> {
+    let failed = |error| format!("{}: {error}", path.display());
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & OPEN_TO_WORLD != 0 {
+        return Err(format!("{} is open to everyone", path.display()));
+    }
+    text(path, &Zeroizing::new(fs::read(path).map_err(failed)?))
 }
 
-/// Reads a file without the given permission bits; one line end at its end is not part of it.
-///
-/// The mode is that of the open file, so that nothing can be swapped in between.
-fn read_secret(path: &Path, forbidden: u32) -> Result<Secret, String> {
-    let shown = path.display();
-    let failed = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
-    if mode & forbidden != 0 {
-        return Err(format!(
-            "{shown} is open to others (mode {:04o}): chmod 600 it, and replace the secret if it leaked",
-            mode & 0o7777
-        ));
-    }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST {
-        return Err(format!("{shown} is too large to be a secret"));
-    }
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    Ok(Secret(bytes))
+fn text(path: &Path, bytes: &[u8]) -> Result<Zeroizing<String>, String> {
+    let text = str::from_utf8(bytes).map_err(|_| format!("{} is not text", path.display()))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned().into())
 }

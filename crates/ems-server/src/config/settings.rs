@@ -109,8 +109,6 @@ pub struct Auth {
     #[serde(with = "blank")]
     pub token_key_file: Option<PathBuf>,
     #[serde(with = "blank")]
-    pub token_key_previous_file: Option<PathBuf>,
-    #[serde(with = "blank")]
     pub pepper_file: Option<PathBuf>,
     #[serde(with = "blank")]
     pub api_keys_file: Option<PathBuf>,
