@@ -1,0 +1,96 @@
+//! What a connection is doing: shared between its requests, which know, and its socket, which acts.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+};
+
+use tokio::time::Instant;
+
+/// Counts and times of one connection. Each is a hint by itself; no order among them is needed.
+pub(super) struct Activity {
+    origin: Instant,
+    /// Requests begun so far.
+    begun: AtomicU64,
+    /// Requests whose response is not yet handed over whole.
+    in_flight: AtomicU32,
+    /// Responses of which the client has not taken the part that waits.
+    unread: AtomicU32,
+    /// Milliseconds from `origin` to the last progress of any kind.
+    progress: AtomicU64,
+}
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            origin: Instant::now(),
+            begun: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            unread: AtomicU32::new(0),
+            progress: AtomicU64::new(0),
+        })
+    }
+
+    /// A request begins; it ends when what is returned is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+        self.begun.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight {
+            activity: Arc::clone(self),
+            unread: false,
+        }
+    }
+
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Relaxed)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0
+    }
+
+    /// Whether a part of a response waits for the client to take it.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed) > 0
+    }
+
+    pub(super) fn origin(&self) -> Instant {
+        self.origin
+    }
+
+    pub(super) fn last_progress(&self) -> Instant {
+        self.origin + std::time::Duration::from_millis(self.progress.load(Relaxed))
+    }
+
+    /// Something moved.
+    pub(super) fn touch(&self) {
+        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.progress.store(now, Relaxed);
+    }
+}
+
+/// One request of a connection, from its head to the end of its response.
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    unread: bool,
+}
+
+impl InFlight {
+    /// A part of the response waits for the client (or no longer does).
+    pub(super) fn set_unread(&mut self, unread: bool) {
+        self.activity.touch();
+        match (self.unread, unread) {
+            (false, true) => drop(self.activity.unread.fetch_add(1, Relaxed)),
+            (true, false) => drop(self.activity.unread.fetch_sub(1, Relaxed)),
+            _ => {}
+        }
+        self.unread = unread;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.set_unread(false);
+        self.activity.in_flight.fetch_sub(1, Relaxed);
+    }
+}

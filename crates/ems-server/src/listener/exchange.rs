@@ -1,0 +1,112 @@
+//! A request on its way to the service and its response back, with the connection kept informed.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::{ServiceExt, util::Oneshot};
+
+use super::{
+    HttpService, PacedBody, Peer, RequestBody,
+    activity::{Activity, InFlight},
+    deadline::Pace,
+};
+
+/// The service as one connection sees it.
+pub(super) struct Exchange<S> {
+    pub(super) service: S,
+    pub(super) peer: Peer,
+    pub(super) pace: Pace,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Exchange<S> {
+    type Response = Response<TrackedBody>;
+    type Error = Infallible;
+    type Future = Answer<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Answer<S> {
+        let in_flight = self.activity.begin();
+        let mut request = request.map(|body| PacedBody::new(body, self.pace));
+        request.extensions_mut().insert(self.peer);
+        Answer {
+            response: self.service.clone().oneshot(request),
+            in_flight: Some(in_flight),
+        }
+    }
+}
+
+pin_project! {
+    /// The response to come.
+    pub(super) struct Answer<S: HttpService> {
+        #[pin]
+        response: Oneshot<S, Request<RequestBody>>,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<S: HttpService> Future for Answer<S> {
+    type Output = Result<Response<TrackedBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = match ready!(this.response.poll(cx)) {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let mut in_flight = this.in_flight.take();
+        Poll::Ready(Ok(response.map(|body| {
+            if let Some(in_flight) = &mut in_flight {
+                in_flight.set_unread(!body.is_end_stream());
+            }
+            TrackedBody {
+                inner: body,
+                in_flight,
+            }
+        })))
+    }
+}
+
+/// A response's body that says whether it waits for the handler or for the client.
+///
+/// While it is asked for more and has none, it waits for the handler; between giving a part and
+/// being asked again, for the client to take that part.
+pub(super) struct TrackedBody {
+    inner: Body,
+    in_flight: Option<InFlight>,
+}
+
+impl http_body::Body for TrackedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        let gave = matches!(polled, Poll::Ready(Some(Ok(_))));
+        if let Some(in_flight) = &mut this.in_flight {
+            in_flight.set_unread(gave && !this.inner.is_end_stream());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
