@@ -2,7 +2,7 @@
 //! checksum of 6, so that a scanner knows one without asking. Stored only as a keyed hash: the
 //! entropy protects it, not stretching.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use data_encoding::BASE64;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -11,13 +11,14 @@ use crate::{
     Error, Result,
     hash::{IndexKey, constant_time_eq},
     random,
-    secret_file::write_new,
+    secret_file::write_new_secret_file,
 };
 
 const PREFIX: &str = "ems_";
 const ID: usize = 8;
 const SECRET: usize = 43;
 const CHECKSUM: usize = 6;
+const LENGTH: usize = PREFIX.len() + ID + 1 + SECRET + CHECKSUM;
 
 /// An API key. Wiped from memory when dropped; prints nothing of itself.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -26,9 +27,15 @@ pub struct ApiKey(String);
 impl ApiKey {
     /// A new key with a random id.
     pub fn generate() -> Self {
-        let body = format!("{PREFIX}{}_{}", random::base62(ID), random::base62(SECRET));
-        let checksum = checksum(&body);
-        Self(body + &checksum)
+        // Room for all of it at once: a text that grows leaves copies behind.
+        let mut key = Self(String::with_capacity(LENGTH));
+        key.0.push_str(PREFIX);
+        key.0.push_str(&random::base62(ID));
+        key.0.push('_');
+        key.0.push_str(&Zeroizing::new(random::base62(SECRET)));
+        let checksum = checksum(&key.0);
+        key.0.push_str(&checksum);
+        key
     }
 
     /// Reads a key; `None` for a text that has not its form or whose checksum is wrong.
@@ -98,13 +105,14 @@ pub struct Pepper {
 }
 
 impl Pepper {
-    /// Reads lines of `version:Base64`, the version a number to 255, the secret 32 bytes or more.
+    /// Reads lines of `version:Base64`, the version a number to 255 that stands in one line alone,
+    /// the secret 32 bytes or more.
     ///
     /// # Errors
     /// [`Error::Form`]: nothing of the text is repeated.
     pub fn parse(text: &str) -> Result<Self> {
         let form = Error::Form(
-            "a pepper is one or more lines of version:secret, the secret at least 32 bytes in Base64",
+            "a pepper is one or more lines of version:secret, each version once, the secret at least 32 bytes in Base64",
         );
         let line = |line: &str| {
             let (version, secret) = line.trim().split_once(':')?;
@@ -116,9 +124,15 @@ impl Pepper {
             .filter(|text| !text.trim().is_empty())
             .map(line);
         let current = keys.next().flatten();
-        match (current, keys.collect::<Option<Vec<_>>>()) {
-            (Some(current), Some(older)) => Ok(Self { current, older }),
-            _ => Err(form),
+        let (Some(current), Some(older)) = (current, keys.collect::<Option<Vec<_>>>()) else {
+            return Err(form);
+        };
+        let pepper = Self { current, older };
+        let mut seen = BTreeSet::new();
+        if pepper.all().all(|(version, _)| seen.insert(*version)) {
+            Ok(pepper)
+        } else {
+            Err(form)
         }
     }
 
@@ -128,10 +142,9 @@ impl Pepper {
     /// [`Error::Io`], also where the file exists.
     pub fn write_new(path: &std::path::Path) -> Result<()> {
         let secret = Zeroizing::new(random::bytes::<32>());
-        write_new(
-            path,
-            Zeroizing::new(format!("1:{}\n", BASE64.encode(secret.as_slice()))).as_bytes(),
-        )
+        let secret = Zeroizing::new(BASE64.encode(secret.as_slice()));
+        let line = Zeroizing::new(["1:", &secret, "\n"].concat());
+        write_new_secret_file(path, line.as_bytes())
     }
 
     fn current(&self) -> (&u8, &IndexKey) {
@@ -139,10 +152,13 @@ impl Pepper {
     }
 
     fn version(&self, version: u8) -> Option<&IndexKey> {
-        let all = std::iter::once(&self.current).chain(&self.older);
-        all.into_iter()
+        self.all()
             .find(|(known, _)| *known == version)
             .map(|(_, key)| key)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(u8, IndexKey)> {
+        std::iter::once(&self.current).chain(&self.older)
     }
 }
 
@@ -154,6 +170,8 @@ impl fmt::Debug for Pepper {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn pepper(versions: &[u8]) -> Pepper {
@@ -167,6 +185,53 @@ mod tests {
         assert_eq!(key.expose().len(), 4 + 8 + 1 + 43 + 6);
         assert_eq!(ApiKey::parse(key.expose()).unwrap().id(), key.id());
         assert!(!format!("{key:?}").contains(&key.expose()[13..]));
+    }
+
+    /// The checksum and the hash were worked out apart, with zlib and HMAC of Python.
+    #[test]
+    fn agrees_with_figures_worked_out_apart() {
+        let text = "ems_Ab3dEf7h_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1KlB0i";
+        let key = ApiKey::parse(text).unwrap();
+        assert_eq!((key.id(), key.expose()), ("Ab3dEf7h", text));
+        let pepper = Pepper::parse(&format!("3:{}", BASE64.encode(&[9; 32]))).unwrap();
+        let stored = data_encoding::HEXLOWER.encode(&key.hash(&pepper));
+        assert_eq!(
+            stored,
+            "033c908214a8da60f3af1fbd0c6937b944e8ba99b1d57bd585657a220eec423956"
+        );
+    }
+
+    #[test]
+    fn a_stored_hash_that_is_cut_or_changed_does_not_match() {
+        let (key, pepper) = (ApiKey::generate(), pepper(&[1]));
+        let stored = key.hash(&pepper);
+        assert!(key.matches(&pepper, &stored));
+        for at in 0..stored.len() {
+            let mut changed = stored.clone();
+            changed[at] ^= 1;
+            assert!(!key.matches(&pepper, &changed), "{at}");
+            assert!(!key.matches(&pepper, &stored[..at]), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_written_pepper_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pepper");
+        Pepper::write_new(&path).unwrap();
+        let text = crate::read_secret_file(&path).unwrap();
+        let pepper = Pepper::parse(std::str::from_utf8(&text).unwrap()).unwrap();
+        assert_eq!(format!("{pepper:?}"), "Pepper(version 1, …)");
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_a_key_only_in_its_one_form(text in "(ems_)?[0-9A-Za-z_é]{0,60}") {
+            if let Some(key) = ApiKey::parse(&text) {
+                prop_assert_eq!(key.expose(), text);
+                prop_assert_eq!(key.expose().len(), LENGTH);
+            }
+        }
     }
 
     #[test]
@@ -194,8 +259,11 @@ mod tests {
 
     #[test]
     fn a_short_or_broken_pepper_is_refused() {
-        for text in ["", "1:", "1:c2hvcnQ=", "secret", "300:AAAA"] {
-            assert!(Pepper::parse(text).is_err(), "{text}");
+        let good = BASE64.encode(&[1; 32]);
+        let (twice, big) = (format!("1:{good}\n1:{good}"), format!("256:{good}"));
+        for text in ["", "1:", "1:c2hvcnQ=", "secret", &good, &twice, &big] {
+            let error = Pepper::parse(text).unwrap_err().to_string();
+            assert!(!error.contains(&good), "{error}");
         }
     }
 }

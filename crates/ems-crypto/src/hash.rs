@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::{constant_time, digest, hkdf, hmac};
+use zeroize::Zeroizing;
 
 use crate::seal::DataKey;
 
@@ -58,7 +59,7 @@ pub struct IndexKey(hmac::Key);
 impl IndexKey {
     /// Derives a key for a purpose by HKDF-SHA-256 (RFC 5869): two purposes give unrelated keys.
     pub fn derive(from: &DataKey, purpose: &str) -> Self {
-        Self::from_bytes(&derive(from.expose(), purpose))
+        Self::from_bytes(derive(from.expose(), purpose).as_slice())
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
@@ -100,15 +101,18 @@ impl hkdf::KeyType for Length {
 }
 
 /// 32 bytes derived from a key for a purpose (HKDF-SHA-256, RFC 5869).
-pub(crate) fn derive(key: &[u8], purpose: &str) -> [u8; 32] {
-    let mut out = [0; 32];
+#[expect(
+    clippy::expect_used,
+    reason = "HKDF-SHA-256 gives up to 8,160 bytes; a key of zeros must never pass for one"
+)]
+fn derive(key: &[u8], purpose: &str) -> Zeroizing<[u8; 32]> {
+    let mut out = Zeroizing::new([0; 32]);
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"ems-agent");
     let info = [purpose.as_bytes()];
-    let filled = salt
-        .extract(key)
+    salt.extract(key)
         .expand(&info, Length(32))
-        .and_then(|okm| okm.fill(&mut out));
-    debug_assert!(filled.is_ok(), "32 bytes are within HKDF's bound");
+        .and_then(|okm| okm.fill(out.as_mut_slice()))
+        .expect("32 bytes are within HKDF's bound");
     out
 }
 
@@ -124,6 +128,29 @@ mod tests {
         pieces.update(b"a");
         pieces.update(b"bc");
         assert_eq!(pieces.finish(), sha256(b"abc"));
+    }
+
+    /// The figures were worked out apart, with HMAC of Python's standard library. They are on disk:
+    /// a change of them loses everything that is found by a token.
+    #[test]
+    fn derived_keys_and_tokens_keep_their_values() {
+        let bytes = std::array::from_fn(|at| u8::try_from(at).unwrap());
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(derive(&bytes, "test").as_slice()),
+            "016996eb796a6abf6dc6da86dca2cc822740579a81186c9897830db005d21d71"
+        );
+        let key = IndexKey::derive(&DataKey::from_bytes(bytes), "test");
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&key.token("meter", b"m1")),
+            "3e55d23652e5611fc60d37c2e3539dfe"
+        );
+        assert_eq!(format!("{key:?}"), "IndexKey(…)");
+    }
+
+    #[test]
+    fn equal_means_the_same_bytes_and_length() {
+        assert!(constant_time_eq(b"", b"") && constant_time_eq(b"abc", b"abc"));
+        assert!(!constant_time_eq(b"abc", b"abd") && !constant_time_eq(b"abc", b"abcd"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::{
     Error, Result, random,
     seal::{DataKey, Sealer, aad},
-    secret_file::{read_secret_file, write_new},
+    secret_file::{NOT_THE_WORLD, OWNER_ALONE, read_guarded, write_new_secret_file},
 };
 
 const MAGIC: &[u8; 8] = b"EMSKEYRG";
@@ -50,18 +50,26 @@ impl RootKey {
     /// # Errors
     /// [`Error::Mode`], [`Error::Io`], [`Error::Form`].
     pub fn from_file(path: &Path) -> Result<Self> {
-        let bytes = read_secret_file(path)?;
-        Self::parse(
-            std::str::from_utf8(&bytes).map_err(|_| Error::Form("a root key file is text"))?,
-        )
+        Self::read(path, OWNER_ALONE)
     }
 
-    /// Reads a root key from systemd's credentials directory, which systemd keeps private.
+    /// Reads a root key from systemd's credentials directory (`$CREDENTIALS_DIRECTORY`), which
+    /// systemd keeps private. The access list by which it lets the service in may show as
+    /// permissions of the group; those of the world are refused.
     ///
     /// # Errors
-    /// As [`RootKey::from_file`].
+    /// As [`RootKey::from_file`]; [`Error::Form`] for a name that leads out of the directory.
     pub fn from_credential(directory: &Path, name: &str) -> Result<Self> {
-        Self::from_file(&directory.join(name))
+        if name.contains('/') || matches!(name, "" | "." | "..") {
+            return Err(Error::Form("a credential's name is a plain file name"));
+        }
+        Self::read(&directory.join(name), NOT_THE_WORLD)
+    }
+
+    fn read(path: &Path, forbidden: u32) -> Result<Self> {
+        let bytes = read_guarded(path, forbidden)?;
+        let text = std::str::from_utf8(&bytes);
+        Self::parse(text.map_err(|_| Error::Form("a root key file is text"))?)
     }
 
     /// Writes the key as hex to a new file of mode 0600; durable when it returns.
@@ -69,8 +77,9 @@ impl RootKey {
     /// # Errors
     /// [`Error::Io`], also where the file exists.
     pub fn write_new(&self, path: &Path) -> Result<()> {
-        let text = Zeroizing::new(data_encoding::HEXLOWER.encode(self.0.expose()) + "\n");
-        write_new(path, text.as_bytes())
+        let hex = Zeroizing::new(HEXLOWER_PERMISSIVE.encode(self.0.expose()));
+        let line = Zeroizing::new([hex.as_str(), "\n"].concat());
+        write_new_secret_file(path, line.as_bytes())
     }
 }
 
@@ -170,10 +179,12 @@ impl Keyring {
         self.journals.keys().copied()
     }
 
-    /// Makes the key of a journal.
+    /// Makes the key of a journal; one that has a key keeps it, or its file would be lost.
     pub fn add_journal_key(&mut self, number: u64) {
         self.generation += 1;
-        self.journals.insert(number, DataKey::generate());
+        self.journals
+            .entry(number)
+            .or_insert_with(DataKey::generate);
     }
 
     /// Destroys the key of a journal, here.
@@ -184,7 +195,9 @@ impl Keyring {
 
     /// The keyring sealed under the root key.
     pub fn encode(&self, root: &RootKey) -> Vec<u8> {
-        let mut content = Zeroizing::new(Vec::new());
+        // Room for all of it at once: a vector that grows leaves copies of keys behind.
+        let length = 12 + 36 * self.pages.len() + 40 * self.journals.len();
+        let mut content = Zeroizing::new(Vec::with_capacity(length));
         content.extend_from_slice(&self.next_page.to_le_bytes());
         content.extend_from_slice(
             &u64::try_from(self.pages.len())
@@ -270,74 +283,4 @@ impl Input<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn ring() -> Keyring {
-        let mut ring = Keyring::new();
-        ring.add_pages(3);
-        ring.remove_page(1);
-        ring.add_journal_key(7);
-        ring
-    }
-
-    #[test]
-    fn comes_back_under_its_root_key_alone() {
-        let (root, ring) = (RootKey::generate(), ring());
-        let sealed = ring.encode(&root);
-        let back = Keyring::decode(&sealed, &root).unwrap();
-        assert_eq!(
-            (back.instance(), back.generation(), back.next_page),
-            (ring.instance(), 3, 3)
-        );
-        assert!(back.page(0).is_some() && back.page(1).is_none());
-        assert_eq!(back.journal_key(7), ring.journal_key(7));
-        assert!(matches!(
-            Keyring::decode(&sealed, &RootKey::generate()),
-            Err(Error::Root)
-        ));
-    }
-
-    #[test]
-    fn every_flipped_byte_is_seen() {
-        let root = RootKey::generate();
-        let sealed = ring().encode(&root);
-        for at in 0..sealed.len() {
-            let mut damaged = sealed.clone();
-            damaged[at] ^= 4;
-            assert!(Keyring::decode(&damaged, &root).is_err(), "byte {at}");
-        }
-    }
-
-    #[test]
-    fn a_wrapped_key_opens_in_its_place_alone() {
-        let ring = ring();
-        let key = DataKey::generate();
-        let wrapped = ring.page(0).unwrap().wrap(b"here", &key);
-        assert_eq!(
-            ring.page(0).unwrap().unwrap(b"here", &wrapped).unwrap(),
-            key
-        );
-        assert!(ring.page(0).unwrap().unwrap(b"there", &wrapped).is_err());
-        assert!(ring.page(2).unwrap().unwrap(b"here", &wrapped).is_err());
-    }
-
-    #[test]
-    fn a_root_key_file_that_others_can_read_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("root.key");
-        RootKey::generate().write_new(&path).unwrap();
-        assert!(RootKey::from_file(&path).is_ok());
-        assert!(
-            RootKey::generate().write_new(&path).is_err(),
-            "never over an old one"
-        );
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            RootKey::from_file(&path),
-            Err(Error::Mode { mode: 0o640, .. })
-        ));
-    }
-}
+mod tests;

@@ -18,4 +18,4 @@ pub mod tls;
 pub mod token;
 
 pub use error::{Error, Result};
-pub use secret_file::read_secret_file;
+pub use secret_file::{read_secret_file, write_new_secret_file};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
     hash::{constant_time_eq, sha256},
@@ -25,7 +25,8 @@ impl RefreshToken {
 
     /// A new token of a session.
     pub fn generate(session_id: &str) -> Self {
-        Self(format!("{PREFIX}{session_id}_{}", random::base62(SECRET)))
+        let secret = Zeroizing::new(random::base62(SECRET));
+        Self([PREFIX, session_id, "_", &secret].concat())
     }
 
     /// Reads a token; `None` for a text that has not its form.
@@ -78,6 +79,30 @@ mod tests {
         assert_eq!(back.session_id(), session);
         assert!(back.matches(&token.hash()));
         assert!(!RefreshToken::generate(&session).matches(&token.hash()));
-        assert!(RefreshToken::parse(&token.expose()[1..]).is_none());
+        assert!(!token.matches(&token.hash()[1..]) && !token.matches(&[]));
+    }
+
+    #[test]
+    fn refuses_every_other_form() {
+        let token = RefreshToken::generate("0123456789abcdef");
+        let text = token.expose();
+        assert_eq!(text.len(), 5 + 16 + 1 + 43);
+        for wrong in [
+            "",
+            "emsr_",
+            &text[1..],
+            &text[..text.len() - 1],
+            &format!("{text}0"),
+            &format!(" {text}"),
+            &text.replace("emsr", "emsR"),
+            &text.replace("0123", "012."),
+            &text.replace("0123", "01é"),
+        ] {
+            assert!(RefreshToken::parse(wrong).is_none(), "{wrong}");
+        }
+        assert_eq!(
+            format!("{token:?}"),
+            "RefreshToken(emsr_0123456789abcdef_…)"
+        );
     }
 }

@@ -1,14 +1,19 @@
 //! Sealing: AES-256-GCM (NIST SP 800-38D). Associated data binds a value to its place.
 //!
-//! A key seals at most 2^32 values under random nonces (SP 800-38D, 8.3); a key of one journal file
-//! uses the record's number as its nonce, which never repeats under it.
+//! A key seals at most 2^32 values under random nonces (SP 800-38D, 8.3): give each subject and
+//! table its own. A key of one journal file uses the record's number as its nonce, which never
+//! repeats under it; the two ways are never mixed under one key.
 
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{Error, Result, hash::to_array, random};
+use crate::{
+    Error, Result,
+    hash::{constant_time_eq, to_array},
+    random,
+};
 
 /// Bytes that [`Sealer::seal`] adds: the nonce and the tag.
 pub const OVERHEAD: usize = NONCE_LEN + TAG;
@@ -16,8 +21,17 @@ pub const OVERHEAD: usize = NONCE_LEN + TAG;
 pub const TAG: usize = 16;
 
 /// A key of 256 bits. Wiped from memory when dropped; prints nothing of itself.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct DataKey([u8; 32]);
+
+/// In constant time.
+impl PartialEq for DataKey {
+    fn eq(&self, other: &Self) -> bool {
+        constant_time_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for DataKey {}
 
 impl DataKey {
     /// A new random key.
@@ -173,6 +187,59 @@ mod tests {
             data_encoding::HEXLOWER.encode(&tag),
             "d0d1c8a799996bf0265b98b5d48ab919"
         );
+    }
+
+    #[test]
+    fn opens_a_test_vector_with_associated_data() {
+        // McGrew and Viega, test case 16.
+        let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+        let half: [u8; 16] = to_array(&hex("feffe9928665731c6d6a8f9467308308"));
+        let key = DataKey::from_bytes(to_array(&[half, half].concat()));
+        let sealed = hex(concat!(
+            "cafebabefacedbaddecaf888",
+            "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa",
+            "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662",
+            "76fc6ece0f4e1768cddf8853bb2d551b"
+        ));
+        let plaintext = hex(concat!(
+            "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72",
+            "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+        ));
+        let associated = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
+        assert_eq!(
+            Sealer::new(&key).open(&associated, &sealed).unwrap(),
+            plaintext
+        );
+    }
+
+    #[test]
+    fn sealing_twice_gives_two_texts() {
+        let sealer = Sealer::new(&DataKey::generate());
+        assert_ne!(sealer.seal(b"a", b"same"), sealer.seal(b"a", b"same"));
+    }
+
+    #[test]
+    fn a_number_is_the_nonce_in_little_endian() {
+        let sealer = Sealer::new(&DataKey::generate());
+        let mut whole = vec![2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut record = b"frame:record".to_vec();
+        let tag = sealer.seal_numbered(0x0102, b"a", &mut record, 6);
+        assert_eq!(&record[..6], b"frame:");
+        assert_eq!(record[12..], tag);
+        whole.extend_from_slice(&record[6..]);
+        assert_eq!(sealer.open(b"a", &whole).unwrap(), b"record");
+    }
+
+    #[test]
+    fn what_is_too_short_to_be_sealed_does_not_open() {
+        let sealer = Sealer::new(&DataKey::generate());
+        for length in 0..OVERHEAD {
+            assert!(matches!(
+                sealer.open(b"", &vec![0; length]),
+                Err(Error::Open)
+            ));
+        }
+        assert!(sealer.open_numbered(0, b"", &mut vec![0; TAG - 1]).is_err());
     }
 
     #[test]

@@ -9,10 +9,19 @@ use std::{fmt, path::Path};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{Error, Result, hash::Sha256, random, secret_file::write_new};
+use crate::{
+    Error, Result,
+    hash::{Sha256, sha256, to_array},
+    random,
+    secret_file::write_new_secret_file,
+};
+
+/// Longer than any token of ours: what is longer is refused unread.
+const LONGEST: usize = 4096;
 
 /// How tokens are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,26 +70,35 @@ pub struct Claims {
     pub jti: String,
 }
 
-/// Why a token is refused. Outside they all look the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a token is refused: for the log. Outside they all look the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// Not a token of our form.
+    #[error("not a token of our form")]
     Malformed,
     /// Signed by another algorithm, or none.
+    #[error("signed by another algorithm, or none")]
     WrongAlgorithm,
     /// Not an access token.
+    #[error("not an access token")]
     WrongType,
     /// Signed with a key that is not ours.
+    #[error("signed with a key that is not ours")]
     UnknownKey,
     /// The signature is wrong.
+    #[error("the signature is wrong")]
     BadSignature,
     /// No longer good.
+    #[error("expired")]
     Expired,
     /// Not good yet.
+    #[error("not valid yet")]
     NotYetValid,
     /// Another issuer's.
+    #[error("another issuer's")]
     WrongIssuer,
     /// For another audience.
+    #[error("for another audience")]
     WrongAudience,
 }
 
@@ -113,6 +131,8 @@ pub struct TokenKeys {
     algorithm: Algorithm,
     current: Key,
     previous: Vec<Key>,
+    /// What the library checks: the algorithm and the signature. The rest is checked here.
+    validation: Validation,
 }
 
 impl TokenKeys {
@@ -129,18 +149,27 @@ impl TokenKeys {
             .iter()
             .map(|secret| key(algorithm, secret))
             .collect::<Result<_>>()?;
+        let mut validation = Validation::new(algorithm.library());
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.set_required_spec_claims::<&str>(&[]);
         Ok(Self {
             algorithm,
             current: key(algorithm, current)?,
             previous,
+            validation,
         })
     }
 
-    /// Reads the content of a token key file: a line of Base64 a key, the signing one first.
+    /// Reads the content of a token key file: a line of Base64 a key, the signing one first. EdDSA
+    /// keys may also be blocks of PEM, as `openssl genpkey -algorithm ed25519` makes them.
     ///
     /// # Errors
     /// [`Error::Form`]: nothing of the text is repeated.
     pub fn parse_file(text: &str) -> Result<Vec<Zeroizing<Vec<u8>>>> {
+        if text.contains("-----BEGIN") {
+            return parse_pem(text);
+        }
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let keys: Result<Vec<_>, _> = lines
             .map(|line| BASE64.decode(line.as_bytes()).map(Zeroizing::new))
@@ -156,10 +185,9 @@ impl TokenKeys {
     /// [`Error::Io`], also where the file exists.
     pub fn write_new(path: &Path) -> Result<()> {
         let secret = Zeroizing::new(random::bytes::<48>());
-        write_new(
-            path,
-            Zeroizing::new(BASE64.encode(secret.as_slice()) + "\n").as_bytes(),
-        )
+        let secret = Zeroizing::new(BASE64.encode(secret.as_slice()));
+        let line = Zeroizing::new([secret.as_str(), "\n"].concat());
+        write_new_secret_file(path, line.as_bytes())
     }
 
     /// Signs claims.
@@ -180,12 +208,11 @@ impl TokenKeys {
     /// # Errors
     /// The first fault found.
     pub fn verify(&self, token: &str, now: u64, expect: &Expect) -> Result<Claims, TokenFault> {
+        if token.len() > LONGEST {
+            return Err(TokenFault::Malformed);
+        }
         let key = self.key_of(token)?;
-        let mut validation = Validation::new(self.algorithm.library());
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        validation.set_required_spec_claims::<&str>(&[]);
-        let decoded = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation);
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key.decoding, &self.validation);
         let claims = decoded.map_err(|error| fault_of(error.kind()))?.claims;
         check(&claims, now, expect)?;
         Ok(claims)
@@ -229,7 +256,7 @@ fn key(algorithm: Algorithm, secret: &[u8]) -> Result<Key> {
             Err(Error::Form("a token secret has at least 32 bytes"))
         }
         Algorithm::Hs256 => Ok(Key {
-            kid: kid(&[b"ems kid", secret]),
+            kid: kid_of_secret(secret),
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
         }),
@@ -243,7 +270,7 @@ fn key(algorithm: Algorithm, secret: &[u8]) -> Result<Key> {
                 BASE64URL_NOPAD.encode(public)
             );
             Ok(Key {
-                kid: kid(&[jwk.as_bytes()]),
+                kid: BASE64URL_NOPAD.encode(&sha256(jwk.as_bytes())),
                 encoding: EncodingKey::from_ed_der(secret),
                 decoding: DecodingKey::from_ed_der(public),
             })
@@ -251,10 +278,21 @@ fn key(algorithm: Algorithm, secret: &[u8]) -> Result<Key> {
     }
 }
 
-fn kid(parts: &[&[u8]]) -> String {
+/// 64 bits of a hash of the secret: enough to tell our few keys apart, too little to find it by.
+fn kid_of_secret(secret: &[u8]) -> String {
     let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    HEXLOWER.encode(hash.finish().first_chunk::<8>().unwrap_or(&[0; 8]))
+    hash.update(b"ems kid");
+    hash.update(secret);
+    HEXLOWER.encode(&to_array::<8>(&hash.finish()))
+}
+
+fn parse_pem(text: &str) -> Result<Vec<Zeroizing<Vec<u8>>>> {
+    PrivatePkcs8KeyDer::pem_slice_iter(text.as_bytes())
+        .map(|key| key.map(|key| Zeroizing::new(key.secret_pkcs8_der().to_vec())))
+        .collect::<Result<Vec<_>, _>>()
+        .ok()
+        .filter(|keys| !keys.is_empty())
+        .ok_or(Error::Form("a PEM token key file has PRIVATE KEY blocks"))
 }
 
 fn fault_of(kind: &jsonwebtoken::errors::ErrorKind) -> TokenFault {
@@ -272,7 +310,7 @@ fn check(claims: &Claims, now: u64, expect: &Expect) -> Result<(), TokenFault> {
     if claims.aud != expect.audience {
         return Err(TokenFault::WrongAudience);
     }
-    if claims.nbf > now {
+    if claims.nbf > now || claims.iat > now {
         return Err(TokenFault::NotYetValid);
     }
     if claims.exp <= now {
