@@ -1,0 +1,106 @@
+//! Users and API keys: their records, the rules of making and changing them, and the changes.
+//!
+//! Each change is one commit with its ledger entry, checked against the revisions it was decided
+//! on and decided anew where another was faster. What ends a credential holds at the next request.
+
+mod admins;
+mod key;
+mod key_changes;
+mod rules;
+mod user;
+mod user_changes;
+
+use ems_core::audit::Change;
+use ems_store::{Expect, RecordChange, Store, Table};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::{
+    key::{Key, NewKey, Rotated},
+    key_changes::{key, keys, new_key, revoke_key, rotate_key, sweep},
+    rules::{PASSWORD_LENGTH, is_username},
+    user::{NewUser, PasswordHash, User, UserPatch},
+    user_changes::{change_user, new_user, remove_user, user, users},
+};
+pub(crate) use self::{
+    key_changes::find as find_key,
+    rules::password as password_fault,
+    user_changes::{crowded, find as find_user, hash as hash_password},
+};
+use crate::{Error, Result};
+
+/// How often a change is decided anew when others are faster, before it gives up.
+pub(crate) const ATTEMPTS: usize = 16;
+
+/// A record with the revision that it was read at.
+pub(crate) struct Read<T> {
+    pub(crate) revision: u64,
+    pub(crate) value: T,
+}
+
+/// Reads a record.
+pub(crate) async fn read<T: DeserializeOwned>(
+    store: &Store,
+    table: Table,
+    id: &str,
+) -> Result<Option<Read<T>>> {
+    let Some(record) = store.records.get(table, id).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Read {
+        revision: record.revision,
+        value: parse(table, &record.value)?,
+    }))
+}
+
+/// Parses a record's value.
+pub(crate) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T> {
+    serde_json::from_slice(value).map_err(|source| Error::Damaged {
+        table: table.as_str(),
+        source,
+    })
+}
+
+/// A change that puts a value.
+pub(crate) fn put<T: Serialize>(
+    table: Table,
+    id: &str,
+    expect: Expect,
+    value: &T,
+) -> Result<RecordChange> {
+    let value = serde_json::to_vec(value).map_err(|source| Error::Damaged {
+        table: table.as_str(),
+        source,
+    })?;
+    Ok(RecordChange {
+        table,
+        id: id.to_owned(),
+        expect,
+        value: Some(value),
+    })
+}
+
+/// A change that removes a record.
+pub(crate) fn remove(table: Table, id: &str, expect: Expect) -> RecordChange {
+    RecordChange {
+        table,
+        id: id.to_owned(),
+        expect,
+        value: None,
+    }
+}
+
+/// What the ledger says of a change: redacted JSON before and after; empty where there was nothing.
+fn change(
+    component: String,
+    old: Option<serde_json::Value>,
+    new: Option<serde_json::Value>,
+) -> Change {
+    let text = |value: Option<serde_json::Value>| {
+        value.map_or_else(String::new, |value| value.to_string())
+    };
+    Change {
+        component,
+        old_value: text(old),
+        new_value: text(new),
+    }
+}

@@ -1,0 +1,22 @@
+//! Security decisions without HTTP types: who calls, what they may still do, what is written down.
+//!
+//! `identify` verifies credentials, `sessions` and `accounts` change what they rest on, `limit`
+//! counts, `journal` keeps the two logs. A change and its ledger entry are always one commit, and
+//! whatever ends a credential empties the cache of verified ones before it is acknowledged.
+
+pub mod accounts;
+mod act;
+mod digest;
+mod error;
+pub mod identify;
+pub mod journal;
+pub mod limit;
+pub mod sessions;
+#[cfg(test)]
+mod testing;
+
+pub use act::Act;
+pub use error::{AuthFault, Error, Result};
+pub use identify::{Identities, Principal};
+pub use journal::Journal;
+pub use limit::Limiter;
