@@ -225,19 +225,29 @@ impl ReadingBatch {
 
     /// Adds a reading behind those of its meter.
     pub fn push(&mut self, meter: MeterId, reading: Reading) {
-        self.rows += 1;
-        if self
-            .groups
-            .get(self.last)
-            .is_none_or(|(last, _)| *last != meter)
-        {
-            self.last = *self.places.entry(meter.clone()).or_insert_with(|| {
-                self.groups.push((meter, Vec::new()));
-                self.groups.len() - 1
-            });
+        let known = self.groups.get(self.last).is_some_and(|(last, _)| *last == meter);
+        let slot = if known { self.last } else { self.slot(&meter) };
+        self.push_at(slot, reading);
+    }
+
+    /// The place of a meter's readings, for [`ReadingBatch::push_at`]; it is made where it is not.
+    pub fn slot(&mut self, meter: &MeterId) -> usize {
+        if let Some(slot) = self.places.get(meter) {
+            return *slot;
         }
-        if let Some((_, readings)) = self.groups.get_mut(self.last) {
+        let slot = self.groups.len();
+        self.groups.push((meter.clone(), Vec::new()));
+        self.places.insert(meter.clone(), slot);
+        slot
+    }
+
+    /// Adds a reading behind those of the meter whose place this is; without a look-up, for who
+    /// adds many.
+    pub fn push_at(&mut self, slot: usize, reading: Reading) {
+        if let Some((_, readings)) = self.groups.get_mut(slot) {
             readings.push(reading);
+            self.rows += 1;
+            self.last = slot;
         }
     }
 

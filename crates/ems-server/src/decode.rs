@@ -41,12 +41,30 @@ pub enum Form {
 pub struct Rules<'a> {
     /// The meters that the caller may write.
     pub scope: &'a Scope,
-    /// Meters within the scope that are nevertheless not taken (not registered).
-    pub unregistered: &'a HashSet<MeterId>,
+    /// What the store has against rows, if anything.
+    pub refused: &'a Refused,
     /// The last instant that is not the future.
     pub latest: Timestamp,
     /// The most rows; `None` for no bound.
     pub max_rows: Option<u64>,
+}
+
+/// What the store has against rows that break no rule by themselves. Mostly nothing: a batch is
+/// read once, held against the store, and read again only if something is refused, so that the
+/// rows can be named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Meters within the scope that are not registered.
+    pub meters: HashSet<MeterId>,
+    /// Readings that are too old to be corrected, and would be.
+    pub corrections: HashSet<(MeterId, Timestamp)>,
+}
+
+impl Refused {
+    /// Whether it refuses nothing.
+    pub fn is_empty(&self) -> bool {
+        self.meters.is_empty() && self.corrections.is_empty()
+    }
 }
 
 /// A batch that was read to its end.
@@ -82,6 +100,7 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Rules that a body breaks as a whole.
     fn invalid(mut faults: Vec<Fault>, truncated: bool) -> Self {
         let truncated = truncated || faults.len() > MAX_FAULTS;
         faults.truncate(MAX_FAULTS);

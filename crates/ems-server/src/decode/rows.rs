@@ -70,13 +70,39 @@ impl Admission {
     }
 }
 
+/// A meter met in this batch.
+struct Known {
+    meter: MeterId,
+    admission: Admission,
+    /// Where its rows go in the batch; there once it has one.
+    slot: Option<usize>,
+    /// Where its last row was taken: mostly the next names the same, which is then kept once.
+    place: Option<Location>,
+}
+
+impl Known {
+    fn location(&mut self, text: &str) -> Option<Location> {
+        if self.place.as_ref().is_none_or(|place| place.as_str() != text) {
+            self.place = Some(Location::parse(text).ok()?);
+        }
+        self.place.clone()
+    }
+}
+
+/// Whether a reading would correct one that is too old for that.
+fn frozen(rules: &Rules<'_>, meter: &MeterId, at: Timestamp) -> bool {
+    let corrections = &rules.refused.corrections;
+    !corrections.is_empty() && corrections.contains(&(meter.clone(), at))
+}
+
 /// The gatherer.
 pub(super) struct Rows<'r> {
     rules: &'r Rules<'r>,
-    /// Meters met so far; their ids are shared by all their rows.
-    meters: HashMap<MeterId, Admission>,
-    last: Option<(MeterId, Admission)>,
-    place: Option<Location>,
+    known: Vec<Known>,
+    /// Meters by their place in `known`.
+    meters: HashMap<MeterId, usize>,
+    /// The meter of the row before.
+    last: usize,
     index: u64,
     decoded: Decoded,
 }
@@ -85,9 +111,9 @@ impl<'r> Rows<'r> {
     pub(super) fn new(rules: &'r Rules<'r>) -> Self {
         Self {
             rules,
+            known: Vec::new(),
             meters: HashMap::new(),
-            last: None,
-            place: None,
+            last: 0,
             index: 0,
             decoded: Decoded::default(),
         }
@@ -108,67 +134,56 @@ impl<'r> Rows<'r> {
 
     /// Takes a plain row; `false`, and nothing done, when any rule is broken.
     pub(super) fn plain(&mut self, row: &Plain<'_>) -> bool {
-        let Some((meter, reading)) = self.accept(row) else {
-            return false;
-        };
-        self.index += 1;
-        self.decoded.batch.push(meter, reading);
-        true
+        self.accept(row).is_some()
     }
 
-    fn accept(&mut self, row: &Plain<'_>) -> Option<Row> {
-        let meter = self.meter(row.meter_id?)?;
+    fn accept(&mut self, row: &Plain<'_>) -> Option<()> {
         let at = Timestamp::parse(row.timestamp?).ok()?;
         if at > self.rules.latest {
             return None;
         }
         let energy = Kwh::new(row.energy?).ok()?;
         let power_factor = row.power_factor.map(PowerFactor::new).transpose().ok()?;
+        self.last = self.find(row.meter_id?)?;
+        let known = self.known.get_mut(self.last)?;
+        if known.admission != Admission::Admitted || frozen(self.rules, &known.meter, at) {
+            return None;
+        }
         let location = match row.location {
-            Some(text) => Some(self.location(text)?),
+            Some(text) => Some(known.location(text)?),
             None => None,
         };
-        let reading = Reading { at, energy, power_factor, location };
-        Some((meter, reading))
+        let batch = &mut self.decoded.batch;
+        let slot = *known.slot.get_or_insert_with(|| batch.slot(&known.meter));
+        batch.push_at(slot, Reading { at, energy, power_factor, location });
+        self.index += 1;
+        Some(())
     }
 
-    /// The shared id of an admitted meter.
-    fn meter(&mut self, text: &str) -> Option<MeterId> {
-        if self.last.as_ref().is_none_or(|(last, _)| last.as_str() != text) {
-            let known = self.meters.get_key_value(text).map(|(meter, known)| (meter.clone(), *known));
-            self.last = Some(match known {
-                Some(known) => known,
-                None => self.first(MeterId::parse(text).ok()?),
-            });
+    /// The place of a meter in `known`; it is added where it is new.
+    fn find(&mut self, text: &str) -> Option<usize> {
+        if self.known.get(self.last).is_some_and(|known| known.meter.as_str() == text) {
+            return Some(self.last);
         }
-        match &self.last {
-            Some((meter, Admission::Admitted)) => Some(meter.clone()),
-            _ => None,
+        if let Some(place) = self.meters.get(text) {
+            return Some(*place);
         }
-    }
-
-    fn first(&mut self, meter: MeterId) -> (MeterId, Admission) {
+        let meter = MeterId::parse(text).ok()?;
         let admission = self.admission(&meter);
-        self.meters.insert(meter.clone(), admission);
-        (meter, admission)
+        let place = self.known.len();
+        self.known.push(Known { meter: meter.clone(), admission, slot: None, place: None });
+        self.meters.insert(meter, place);
+        Some(place)
     }
 
     fn admission(&self, meter: &MeterId) -> Admission {
         if !self.rules.scope.contains(meter) {
             return Admission::OutOfScope;
         }
-        if self.rules.unregistered.contains(meter) {
+        if self.rules.refused.meters.contains(meter) {
             return Admission::Unregistered;
         }
         Admission::Admitted
-    }
-
-    /// The place of a text; rows of one meter mostly name the same, which is then kept once.
-    fn location(&mut self, text: &str) -> Option<Location> {
-        if self.place.as_ref().is_none_or(|place| place.as_str() != text) {
-            self.place = Some(Location::parse(text).ok()?);
-        }
-        self.place.clone()
     }
 
     /// Takes or rejects a row from the full parser.
@@ -177,10 +192,12 @@ impl<'r> Rows<'r> {
         let meter = fields.meter.as_deref().and_then(|text| MeterId::parse(text).ok());
         let refused = meter.as_ref().and_then(|meter| self.admission(meter).fault());
         match (fields.check(self.rules.latest), refused) {
+            (Ok((meter, reading)), None) if frozen(self.rules, &meter, reading.at) => {
+                let why = "a reading this old is no longer corrected";
+                self.reject(vec![Fault::new("/timestamp", FaultCode::OutOfRange, why)], more);
+            }
             (Ok((meter, reading)), None) => {
                 self.index += 1;
-                // The shared id in place of a new one of the same text.
-                let meter = self.meter(meter.as_str()).unwrap_or(meter);
                 self.decoded.batch.push(meter, reading);
             }
             (Ok(_), Some(refused)) => self.reject(vec![refused], more),

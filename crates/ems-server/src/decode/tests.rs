@@ -13,7 +13,13 @@ fn scope() -> Scope {
 fn with_rules<T>(run: impl FnOnce(&Rules<'_>) -> T) -> T {
     run(&Rules {
         scope: &scope(),
-        unregistered: &HashSet::from([MeterId::parse("m-unregistered").unwrap()]),
+        refused: &Refused {
+            meters: HashSet::from([MeterId::parse("m-unregistered").unwrap()]),
+            corrections: HashSet::from([(
+                MeterId::parse("m-old").unwrap(),
+                Timestamp::parse("2013-01-01T00:00:00Z").unwrap(),
+            )]),
+        },
         latest: Timestamp::parse(LATEST).unwrap(),
         max_rows: Some(10_000),
     })
@@ -212,6 +218,15 @@ fn a_meter_outside_the_scope_or_not_registered_is_a_fault_of_its_row() {
             (4, "/meter_id", FaultCode::OutOfScope),
         ]
     );
+}
+
+#[test]
+fn a_correction_that_comes_too_late_is_a_fault_of_its_row() {
+    let late = row("1").replace("m1", "m-old");
+    let other = late.replace("2013-01-01", "2013-01-02");
+    let decoded = decode(Form::Ndjson, [late, other].join("\n")).unwrap();
+    assert_eq!(named(&decoded), [(0, "/timestamp", FaultCode::OutOfRange)]);
+    assert_eq!(decoded.batch.len(), 1);
 }
 
 #[test]

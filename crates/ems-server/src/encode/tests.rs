@@ -1,5 +1,3 @@
-use std::collections::HashSet;
-
 use ems_core::{
     quantity::Kwh,
     reading::Reading,
@@ -9,7 +7,7 @@ use ems_core::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::decode::{self, Rules};
+use crate::decode::{self, Refused, Rules};
 
 fn meter() -> MeterId {
     MeterId::parse("m-1").unwrap()
@@ -96,7 +94,7 @@ proptest! {
     fn what_is_written_reads_back_to_the_bit(block in blocks()) {
         let rules = Rules {
             scope: &Scope::all(),
-            unregistered: &HashSet::new(),
+            refused: &Refused::default(),
             latest: Timestamp::MAX,
             max_rows: None,
         };
