@@ -40,9 +40,18 @@ impl Block {
         let whole = energy.len() == length && fits(power_factor.len()) && fits(location.len());
         let ascending = at.is_sorted_by(|before, after| before < after);
         let bounded = at.first().is_none_or(|at| *at >= 0)
-            && at.last().is_none_or(|at| Timestamp::from_micros(*at).is_some())
-            && energy.iter().all(|energy| (0.0..=Kwh::MAX).contains(energy));
-        (whole && ascending && bounded).then_some(Self { at, energy, power_factor, location })
+            && at
+                .last()
+                .is_none_or(|at| Timestamp::from_micros(*at).is_some())
+            && energy
+                .iter()
+                .all(|energy| (0.0..=Kwh::MAX).contains(energy));
+        (whole && ascending && bounded).then_some(Self {
+            at,
+            energy,
+            power_factor,
+            location,
+        })
     }
 
     /// Adds a reading behind the last; one that is not later is not taken and given back.

@@ -224,8 +224,15 @@ impl ReadingBatch {
     }
 
     /// Adds a reading behind those of its meter.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who adds a reading is done with its meter's id"
+    )]
     pub fn push(&mut self, meter: MeterId, reading: Reading) {
-        let known = self.groups.get(self.last).is_some_and(|(last, _)| *last == meter);
+        let known = self
+            .groups
+            .get(self.last)
+            .is_some_and(|(last, _)| *last == meter);
         let slot = if known { self.last } else { self.slot(&meter) };
         self.push_at(slot, reading);
     }

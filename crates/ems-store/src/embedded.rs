@@ -7,6 +7,7 @@ mod engine;
 mod fold;
 mod journal;
 mod keys;
+mod manifest;
 mod meter;
 mod plan;
 mod segment;
@@ -120,12 +121,11 @@ fn prepare(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Pre
 impl Embedded {
     fn open(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Self> {
         let (engine, journal, sequence, lock) = prepare(options, root, clock)?;
-        let (journal, number) = match journal {
-            Some(open) => open,
-            None => {
-                let number = engine.disk.head()?.journal + 1;
-                (writer::open_new(&engine, number)?, number)
-            }
+        let (journal, number) = if let Some(open) = journal {
+            open
+        } else {
+            let number = engine.disk.head()?.journal + 1;
+            (writer::open_new(&engine, number)?, number)
         };
         let (requests, thread) = writer::start(Arc::clone(&engine), journal, number, sequence)?;
         Ok(Self {

@@ -4,6 +4,8 @@
 //! to its place, so that one which was moved, swapped or cut fails to open.
 
 pub mod batch;
+#[cfg(test)]
+mod contract;
 pub mod embedded;
 mod error;
 pub mod shared;

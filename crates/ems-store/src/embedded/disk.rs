@@ -3,12 +3,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use ems_core::time::Timestamp;
 use ems_crypto::seal::{DataKey, Sealer, aad};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{
     keys::{KeyTree, Token},
+    manifest::{Head, Manifest, SegmentMeta},
     wire::{Malformed, Reader, Writer},
 };
 use crate::{Columns, Error, Record, Result, Table, embedded::segment, subject::Subject};
@@ -31,68 +31,6 @@ const CACHE_BYTES: usize = 64 << 20;
 /// Turns an engine's error into ours.
 pub(crate) fn engine(error: impl Into<redb::Error>) -> Error {
     Error::Engine(error.into().to_string())
-}
-
-/// How far the folded state reaches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Head {
-    /// The last journal that is folded wholly.
-    pub(crate) journal: u64,
-    /// The last group commit that is folded.
-    pub(crate) sequence: u64,
-    /// The number of ledger entries folded.
-    pub(crate) ledger: u64,
-    /// The keyring's generation at that time: an older keyring is not this one's.
-    pub(crate) generation: u64,
-    /// The id of the next segment.
-    pub(crate) next_segment: u64,
-}
-
-/// One segment of a manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SegmentMeta {
-    pub(crate) month: u32,
-    pub(crate) id: u64,
-    pub(crate) first: Timestamp,
-    pub(crate) last: Timestamp,
-    pub(crate) count: u64,
-}
-
-/// The segments of one meter, ascending and disjoint in time: a segment that vanished is missed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Manifest {
-    pub(crate) segments: Vec<SegmentMeta>,
-}
-
-impl Manifest {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        out.count(self.segments.len());
-        for meta in &self.segments {
-            out.varint(u64::from(meta.month));
-            out.varint(meta.id);
-            out.zigzag(meta.first.as_micros());
-            out.zigzag(meta.last.as_micros());
-            out.varint(meta.count);
-        }
-        out.0
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut input = Reader(bytes);
-        let mut segments = Vec::new();
-        for _ in 0..input.count()? {
-            segments.push(SegmentMeta {
-                month: u32::try_from(input.varint()?).map_err(|_| Malformed)?,
-                id: input.varint()?,
-                first: Timestamp::from_micros(input.zigzag()?).ok_or(Malformed)?,
-                last: Timestamp::from_micros(input.zigzag()?).ok_or(Malformed)?,
-                count: input.varint()?,
-            });
-        }
-        input.end()?;
-        Ok(Self { segments })
-    }
 }
 
 /// A sealed value on its way to its place.
@@ -188,17 +126,7 @@ impl Disk {
     }
 
     fn put_head(&self, write: &WriteTransaction, head: Head) -> Result<()> {
-        let mut out = Writer::default();
-        [
-            head.journal,
-            head.sequence,
-            head.ledger,
-            head.generation,
-            head.next_segment,
-        ]
-        .into_iter()
-        .for_each(|value| out.u64(value));
-        let sealed = self.head_sealer.seal(&self.aad(&[b"head"]), &out.0);
+        let sealed = self.head_sealer.seal(&self.aad(&[b"head"]), &head.encode());
         write
             .open_table(HEAD)
             .map_err(engine)?
@@ -212,27 +140,15 @@ impl Disk {
         let read = self.db.begin_read().map_err(engine)?;
         let table = read.open_table(HEAD).map_err(engine)?;
         let gone = || Error::damaged("engine.redb, head", "it is gone");
-        let sealed = table.get("head").map_err(engine)?.ok_or_else(gone)?;
-        let opened = self.head_sealer.open(&self.aad(&[b"head"]), sealed.value());
+        let found = table.get("head").map_err(engine)?.ok_or_else(gone)?;
+        let opened = self.head_sealer.open(&self.aad(&[b"head"]), found.value());
         let bytes = opened.map_err(|_| {
             Error::damaged(
                 "engine.redb, head",
                 "it does not open: another instance's, or damaged",
             )
         })?;
-        let mut input = Reader(&bytes);
-        let mut next = || {
-            input
-                .u64()
-                .map_err(|why| Error::damaged("engine.redb, head", why.to_string()))
-        };
-        Ok(Head {
-            journal: next()?,
-            sequence: next()?,
-            ledger: next()?,
-            generation: next()?,
-            next_segment: next()?,
-        })
+        Head::decode(&bytes).map_err(|why| Error::damaged("engine.redb, head", why.to_string()))
     }
 
     /// Applies a fold, whole or not at all; durable when it returns.
@@ -291,13 +207,13 @@ impl Disk {
             |why: &str| Error::damaged(format!("engine.redb, segment {}", hex(&key)), why);
         let read = self.db.begin_read().map_err(engine)?;
         let table = read.open_table(SEGMENTS).map_err(engine)?;
-        let sealed = table
+        let found = table
             .get(key)
             .map_err(engine)?
             .ok_or_else(|| damaged("it is gone"))?;
         let aad = self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]);
         let content = sealer
-            .open(&aad, sealed.value())
+            .open(&aad, found.value())
             .map_err(|_| damaged("it does not open"))?;
         let block = segment::decode(&content, columns).map_err(|why| damaged(&why.to_string()))?;
         let as_listed = block.span() == Some((meta.first, meta.last))
@@ -382,8 +298,8 @@ impl Disk {
         }
     }
 
-    /// The keys of all replaced values of a meter.
-    pub(crate) fn superseded_keys(&self, token: Token) -> Result<Vec<[u8; 24]>> {
+    /// Opens all replaced values of a meter; returns how many there are.
+    pub(crate) fn superseded(&self, sealer: &Sealer, token: Token) -> Result<u64> {
         let read = self.db.begin_read().map_err(engine)?;
         let table = read.open_table(SUPERSEDED).map_err(engine)?;
         let (mut from, mut until) = ([0; 24], [0xff; 24]);
@@ -392,11 +308,20 @@ impl Disk {
             .iter_mut()
             .zip(token)
             .for_each(|(to, byte)| *to = byte);
-        table
-            .range(from..=until)
-            .map_err(engine)?
-            .map(|row| row.map(|(key, _)| key.value()).map_err(engine))
-            .collect()
+        let mut count = 0;
+        for row in table.range(from..=until).map_err(engine)? {
+            let (key, values) = row.map_err(engine)?;
+            let key = key.value();
+            let damaged = |why: String| {
+                Error::damaged(format!("engine.redb, replaced values {}", hex(&key)), why)
+            };
+            let content = sealer.open(&self.aad(&[b"superseded", &key]), values.value());
+            let content = content.map_err(|_| damaged("they do not open".into()))?;
+            let rows =
+                segment::decode_superseded(&content).map_err(|why| damaged(why.to_string()))?;
+            count += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        }
+        Ok(count)
     }
 
     /// The token of a record.
@@ -508,7 +433,7 @@ impl Disk {
             let aad = self.aad(&[b"ledger", &first.to_le_bytes()]);
             let content = self
                 .ledger_sealer
-                .open(&aad, sealed.value())
+                .open(&aad, values.value())
                 .map_err(|_| damaged("they do not open"))?;
             let entries = ledger_entries(&content).map_err(|why| damaged(&why.to_string()))?;
             expected += u64::try_from(entries.len()).unwrap_or(u64::MAX);

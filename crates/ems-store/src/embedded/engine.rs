@@ -18,8 +18,9 @@ use tokio::sync::watch;
 
 use super::{
     Options,
-    disk::{Disk, SegmentMeta},
+    disk::Disk,
     keys::{KeyTree, Token},
+    manifest::SegmentMeta,
     meter::{Meter, State, View},
 };
 use crate::{Columns, Error, Piece, Record, Result, Table, subject::Subject};

@@ -19,8 +19,9 @@ use ems_core::{
 use ems_crypto::seal::Sealer;
 
 use super::{
-    disk::{FoldWrite, Head, Manifest, Sealed, SegmentMeta, segment_key},
+    disk::{FoldWrite, Sealed, segment_key},
     engine::Engine,
+    manifest::{Head, Manifest, SegmentMeta},
     meter::{Meter, lay_over},
     segment,
     table::Layer,
@@ -64,7 +65,9 @@ impl FoldJob {
 
 /// The thread that folds, one job after the other.
 pub(crate) struct Folder {
-    jobs: mpsc::Sender<FoldJob>,
+    /// `None` once it is to end.
+    jobs: Option<mpsc::Sender<FoldJob>>,
+    thread: Option<std::thread::JoinHandle<()>>,
     done: mpsc::Receiver<()>,
     busy: bool,
 }
@@ -85,9 +88,10 @@ impl Folder {
                 }
             }
         };
-        thread.spawn(work).map_err(Error::io("folder thread"))?;
+        let thread = thread.spawn(work).map_err(Error::io("folder thread"))?;
         Ok(Self {
-            jobs,
+            jobs: Some(jobs),
+            thread: Some(thread),
             done,
             busy: false,
         })
@@ -114,7 +118,20 @@ impl Folder {
 
     /// Hands over a job; none may be under way.
     pub(crate) fn begin(&mut self, job: FoldJob) {
-        self.busy = self.jobs.send(job).is_ok();
+        self.busy = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job).is_ok());
+    }
+}
+
+impl Drop for Folder {
+    /// Ends the thread and waits for it: what it holds is free when this returns.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
     }
 }
 
@@ -191,9 +208,9 @@ fn fold_meter(
     for meta in &old.segments {
         months.entry(meta.month).or_default().push(*meta);
     }
-    layer
-        .rows(TimeRange::ALL)
-        .for_each(|row| drop(months.entry(month_of(row.at)).or_default()));
+    for row in layer.rows(TimeRange::ALL) {
+        months.entry(month_of(row.at)).or_default();
+    }
     let mut manifest = Manifest::default();
     for (month, metas) in months {
         let work = Month {
@@ -201,7 +218,7 @@ fn fold_meter(
             meter,
             layer: &layer,
             sealer: &sealer,
-            month,
+            number: month,
         };
         manifest.segments.extend(work.fold(&metas, write)?);
     }
@@ -226,13 +243,13 @@ struct Month<'a> {
     meter: &'a Meter,
     layer: &'a Layer,
     sealer: &'a Sealer,
-    month: u32,
+    number: u32,
 }
 
 impl Month<'_> {
     /// The month's segments after the fold.
     fn fold(&self, metas: &[SegmentMeta], write: &mut FoldWrite) -> Result<Vec<SegmentMeta>> {
-        let range = month_range(self.month);
+        let range = month_range(self.number);
         let rows = self.layer.rows(range);
         let span = rows.fold(None, |span: Option<(Timestamp, Timestamp)>, row| {
             Some((span.map_or(row.at, |span| span.0), row.at))
@@ -270,7 +287,7 @@ impl Month<'_> {
     /// Goes back over earlier segments that are small beside what is merged.
     fn draw_in_small(&self, metas: &[SegmentMeta], mut from: usize, until: usize) -> usize {
         let rows =
-            u64::try_from(self.layer.rows(month_range(self.month)).count()).unwrap_or(u64::MAX);
+            u64::try_from(self.layer.rows(month_range(self.number)).count()).unwrap_or(u64::MAX);
         let most = u64::try_from(segment::MOST).unwrap_or(u64::MAX);
         let mut total = rows
             + metas
@@ -315,7 +332,7 @@ impl Month<'_> {
             write.head.next_segment += 1;
             let count = u64::try_from(block.len()).unwrap_or(u64::MAX);
             let meta = SegmentMeta {
-                month: self.month,
+                month: self.number,
                 id,
                 first,
                 last,

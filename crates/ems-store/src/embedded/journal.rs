@@ -141,7 +141,7 @@ impl Journal {
         loop {
             let start = usize::try_from(self.end).unwrap_or(usize::MAX);
             let rest = bytes.get(start..).unwrap_or_default();
-            if rest.iter().all(|byte| *byte == 0) {
+            if is_zero(rest) {
                 return Ok(End::Clean);
             }
             match self.read_record(rest) {
@@ -180,19 +180,23 @@ impl Journal {
     /// Whether what lies at `start` is a write that never reached the disk whole: a sector's part of
     /// it is all zero, which sealed bytes are not, and no later record follows.
     fn is_torn(&self, start: usize, rest: &[u8]) -> bool {
-        let record = frame_of(rest).map_or(rest, |(length, _)| {
-            rest.get(..FRAME + length).unwrap_or(rest)
-        });
-        let (head, sectors) = record.split_at(record.len().min(SECTOR - start % SECTOR));
-        let unwritten = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
         let later = |frame: &[u8]| {
             frame_of(frame)
                 .is_some_and(|(_, number)| number > self.next && number - self.next < 1 << 32)
         };
-        let followed = (16..rest.len())
+        if (16..rest.len())
             .step_by(16)
-            .any(|at| rest.get(at..).is_some_and(later));
-        !followed && (unwritten(head) || sectors.chunks(SECTOR).any(unwritten))
+            .any(|at| rest.get(at..).is_some_and(later))
+        {
+            return false;
+        }
+        let (head, _) = rest.split_at(rest.len().min(SECTOR - start % SECTOR));
+        let Some((length, _)) = frame_of(rest) else {
+            return is_zero(head);
+        };
+        let record = rest.get(..FRAME + length).unwrap_or(rest);
+        let (head, sectors) = record.split_at(record.len().min(head.len()));
+        record.len() < FRAME + length || is_zero(head) || sectors.chunks(SECTOR).any(is_zero)
     }
 
     fn advance(&mut self, length: usize, record: &[u8]) {
@@ -250,9 +254,7 @@ impl Journal {
     pub(crate) fn append(&mut self, content: &[u8]) -> Result<()> {
         let length = padded(content.len()) + TAG;
         let mut buffer = Vec::with_capacity(FRAME + length);
-        buffer.extend_from_slice(b"REC1");
-        buffer.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-        buffer.extend_from_slice(&self.next.to_le_bytes());
+        buffer.extend_from_slice(&frame(length, self.next));
         buffer.extend_from_slice(content);
         buffer.push(PAD);
         buffer.resize(FRAME + length - TAG, 0);
@@ -333,12 +335,34 @@ fn check_header(place: &str, bytes: &[u8], id: JournalId) -> Result<()> {
     ))
 }
 
+/// A record's frame: its length, its number, a checksum of both. The seal guards against an edit;
+/// the checksum only tells a frame that was hit by chance from a write that never came.
+fn frame(length: usize, number: u64) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let fields = length.into_iter().chain(number.to_le_bytes());
+    let fields: Vec<u8> = fields.collect();
+    let sum = crc32fast::hash(&fields).to_le_bytes();
+    frame
+        .iter_mut()
+        .zip(fields.into_iter().chain(sum))
+        .for_each(|(to, from)| *to = from);
+    frame
+}
+
 /// Length of the sealed content and number of the record at the start of `rest`.
 fn frame_of(rest: &[u8]) -> Option<(usize, u64)> {
-    let length = rest.strip_prefix(b"REC1")?.first_chunk::<4>()?;
-    let number = rest.get(8..16)?.first_chunk::<8>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    (length >= TAG).then_some((length, u64::from_le_bytes(*number)))
+    let length = usize::try_from(u32::from_le_bytes(*rest.first_chunk()?)).ok()?;
+    let number = u64::from_le_bytes(*rest.get(4..)?.first_chunk()?);
+    (length >= TAG && rest.starts_with(&frame(length, number))).then_some((length, number))
+}
+
+/// Whether bytes were never written.
+fn is_zero(bytes: &[u8]) -> bool {
+    let zeros = [0; 4096];
+    bytes
+        .chunks(zeros.len())
+        .all(|chunk| zeros.starts_with(chunk))
 }
 
 /// The length of a content with its padding: records begin and end at multiples of 16 bytes, so

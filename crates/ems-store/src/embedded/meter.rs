@@ -12,8 +12,8 @@ use ems_core::{
 use parking_lot::RwLock;
 
 use super::{
-    disk::{Manifest, SegmentMeta},
     keys::Token,
+    manifest::{Manifest, SegmentMeta},
     segment,
     table::{Known, Layer},
 };
@@ -118,7 +118,7 @@ impl View<'_> {
         let block = match stored {
             None => rows.into_iter().collect(),
             Some(block) if rows.is_empty() && !hidden => (*block).clone().within(window),
-            Some(block) => self.merge((*block).clone().within(window), rows),
+            Some(block) => self.merge(&(*block).clone().within(window), rows),
         };
         Ok(Piece { block, until })
     }
@@ -159,7 +159,7 @@ impl View<'_> {
     }
 
     /// Lays rows over a segment's part, of which what was deleted is left out.
-    fn merge(&self, stored: Block, rows: Vec<Reading>) -> Block {
+    fn merge(&self, stored: &Block, rows: Vec<Reading>) -> Block {
         let deleted = [self.active.deleted(), self.frozen.deleted()];
         let gone = |at| {
             deleted

@@ -1,1 +1,258 @@
+//! The embedded backend by the contract suite, and what only it promises: nothing acknowledged is
+//! lost without a close, nothing stored is in clear, nothing damaged goes unseen.
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::contract::{self, Step, batch, clock, scan};
+
+struct Home {
+    dir: tempfile::TempDir,
+    root: RootKey,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            root: RootKey::generate(),
+        }
+    }
+
+    fn options(&self) -> Options {
+        let dir = self.dir.path();
+        Options {
+            data_dir: dir.join("data"),
+            keyring_dir: dir.join("keyring"),
+            journal_bytes: 16 << 20,
+        }
+    }
+
+    fn open(&self) -> Store {
+        open(self.options(), self.root.clone(), clock()).unwrap()
+    }
+
+    fn verify(&self) -> Result<Report> {
+        verify(self.options(), self.root.clone(), clock())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let dirs = [self.options().data_dir, self.options().keyring_dir];
+        let files = dirs.iter().flat_map(|dir| std::fs::read_dir(dir).unwrap());
+        files
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.file_name() != Some("lock".as_ref()))
+            .collect()
+    }
+}
+
+fn run(test: impl AsyncFnOnce(&dyn Fn() -> Store)) {
+    let home = Home::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    runtime.block_on(test(&|| home.open()));
+    drop(runtime);
+    assert_eq!(home.verify().unwrap().faults, Vec::<String>::new());
+}
+
+macro_rules! contract {
+    ($($name:ident),*) => {
+        $(#[test] fn $name() { run(async |open| contract::$name(open).await); })*
+    };
+}
+
+contract!(
+    counts_what_each_reading_was,
+    a_reading_comes_back_whole_after_a_reopen,
+    deletes_count_and_hide_what_they_cover,
+    records_change_only_at_the_revision_expected,
+    a_refused_batch_changes_nothing,
+    lists_by_prefix_in_order,
+    a_pseudonym_is_its_subjects_and_stays,
+    many_at_once_are_each_counted_once
+);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let row = (
+        0_u8..3,
+        0_i64..200,
+        prop_oneof![Just(1.0), Just(2.5), 0.0..9.0_f64],
+    );
+    let step = prop_oneof![
+        6 => prop::collection::vec(row, 1..30).prop_map(Step::Put),
+        2 => (0_u8..3, 0_i64..200, 1_i64..60).prop_map(|(name, start, length)| Step::Delete(name, start, length)),
+        2 => Just(Step::Fold),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agrees_with_sorted_maps(steps in steps()) {
+        run(async |open| contract::agrees_with_sorted_maps(open, &steps).await);
+    }
+}
+
+/// Leaves a store as a crash does: what is in memory is gone, nothing is folded.
+async fn crash(home: &Home, work: impl AsyncFnOnce(&Store)) {
+    let copy = tempfile::tempdir().unwrap();
+    let store = home.open();
+    work(&store).await;
+    for name in ["data", "keyring"] {
+        std::fs::create_dir(copy.path().join(name)).unwrap();
+        for file in std::fs::read_dir(home.dir.path().join(name)).unwrap() {
+            let path = file.unwrap().path();
+            std::fs::copy(
+                &path,
+                copy.path().join(name).join(path.file_name().unwrap()),
+            )
+            .unwrap();
+        }
+    }
+    store.commit.close().await.unwrap();
+    drop(store);
+    for name in ["data", "keyring"] {
+        std::fs::remove_dir_all(home.dir.path().join(name)).unwrap();
+        std::fs::rename(copy.path().join(name), home.dir.path().join(name)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_after_a_crash() {
+    let home = Home::new();
+    crash(&home, async |store| {
+        store
+            .commit
+            .commit(batch(&[("a", 1, 1.0), ("b", 1, 1.0)]))
+            .await
+            .unwrap();
+        store.segments.fold().await.unwrap();
+        store.commit.commit(batch(&[("a", 2, 2.0)])).await.unwrap();
+    })
+    .await;
+    let store = home.open();
+    assert_eq!(scan(&store, "a", TimeRange::ALL).await.len(), 2);
+    assert_eq!(store.ledger.range(0, 10).await.unwrap().len(), 2);
+    assert_eq!(
+        store
+            .commit
+            .commit(batch(&[("a", 2, 2.0)]))
+            .await
+            .unwrap()
+            .counts
+            .unchanged,
+        1
+    );
+    store.commit.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_gone_is_named() {
+    let home = Home::new();
+    crash(&home, async |store| {
+        store.commit.commit(batch(&[("a", 1, 1.0)])).await.unwrap();
+    })
+    .await;
+    let journal = home
+        .files()
+        .into_iter()
+        .find(|path| path.extension() == Some("journal".as_ref()))
+        .unwrap();
+    std::fs::remove_file(journal).unwrap();
+    let error = home.verify().unwrap_err().to_string();
+    assert!(
+        error.contains("journal") && error.contains("gone"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_stored_is_in_clear() {
+    let home = Home::new();
+    let secrets = ["household-4711", "Rue des Imbergeres", "alice-the-user"];
+    crash(&home, async |store| {
+        for fold in [true, false] {
+            let mut batch = batch(&[
+                (secrets[0], i64::from(fold), 4711.25),
+                (secrets[0], 7, 4711.25),
+                (secrets[0], 9, 4711.25),
+            ]);
+            batch.readings.push(
+                contract::meter(secrets[0]),
+                ems_core::reading::Reading {
+                    location: Some(ems_core::quantity::Location::parse(secrets[1]).unwrap()),
+                    ..contract::reading(11, 4711.25)
+                },
+            );
+            batch.ledger[0].user = secrets[2].into();
+            store.commit.commit(batch).await.unwrap();
+            if fold {
+                store.segments.fold().await.unwrap();
+            }
+        }
+    })
+    .await;
+    let mut needles: Vec<Vec<u8>> = secrets
+        .iter()
+        .map(|text| text.as_bytes().to_vec())
+        .collect();
+    needles.extend([
+        4711.25_f64.to_le_bytes().to_vec(),
+        4711.25_f64.to_be_bytes().to_vec(),
+        b"4711.25".to_vec(),
+    ]);
+    for file in home.files() {
+        let bytes = std::fs::read(&file).unwrap();
+        for needle in &needles {
+            assert!(
+                !bytes.windows(needle.len()).any(|window| window == needle),
+                "{needle:?} in {}",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_second_process_on_the_same_directory_is_refused() {
+    let home = Home::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let store = home.open();
+    assert!(matches!(home.verify(), Err(Error::InUse(_))));
+    runtime.block_on(store.commit.close()).unwrap();
+    drop(store);
+    assert!(home.verify().is_ok());
+}
+
+#[test]
+fn another_root_key_and_an_older_keyring_are_refused() {
+    let home = Home::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let write = |micros| {
+        let store = home.open();
+        runtime
+            .block_on(store.commit.commit(batch(&[("a", micros, 1.0)])))
+            .unwrap();
+        runtime.block_on(store.commit.close()).unwrap();
+    };
+    write(1);
+    let keyring = home.dir.path().join("keyring/keyring");
+    let old = std::fs::read(&keyring).unwrap();
+    write(2);
+    let other = verify(home.options(), RootKey::generate(), clock());
+    assert!(matches!(other, Err(Error::Key(ems_crypto::Error::Root))));
+    std::fs::write(&keyring, old).unwrap();
+    let error = home.verify().unwrap_err().to_string();
+    assert!(error.contains("keyring"), "{error}");
+}

@@ -25,6 +25,8 @@ pub struct Report {
     pub segments: u64,
     /// Readings in those segments and in the journal.
     pub readings: u64,
+    /// Values that were replaced, and are kept for their time.
+    pub superseded: u64,
     /// Each bad place, and what is wrong with it.
     pub faults: Vec<String>,
 }
@@ -37,7 +39,7 @@ pub(crate) fn verify(engine: &Engine) -> Result<Report> {
     engine
         .disk
         .records(&mut |_, _| report.records += 1, &mut |error| {
-            faults.push(error.to_string())
+            faults.push(error.to_string());
         })?;
     report.faults.append(&mut faults);
     verify_ledger(engine, &mut report);
@@ -50,7 +52,7 @@ fn verify_ledger(engine: &Engine, report: &mut Report) {
     while report.ledger < end {
         match engine.ledger(report.ledger, 4096) {
             Ok(entries) if !entries.is_empty() => {
-                report.ledger += u64::try_from(entries.len()).unwrap_or(u64::MAX)
+                report.ledger += u64::try_from(entries.len()).unwrap_or(u64::MAX);
             }
             Ok(_) => {
                 return report.faults.push(format!(
@@ -109,6 +111,7 @@ fn verify_meter(
     let state = meter.state.read().clone();
     report.readings += state.statistics.readings;
     let sealer = Sealer::new(&engine.keys.existing(&Subject::Meter(id.clone()))?);
+    report.superseded += engine.disk.superseded(&sealer, meter.token)?;
     for meta in &state.manifest.segments {
         listed.insert(segment_key(meter.token, *meta));
         match engine

@@ -104,7 +104,7 @@ impl Writer {
                 }
                 Err(Failed::All(why)) => {
                     group.into_iter().for_each(|(_, answer)| {
-                        drop(answer.send(Err(Error::Unavailable(why.clone()))))
+                        drop(answer.send(Err(Error::Unavailable(why.clone()))));
                     });
                     return;
                 }

@@ -1,0 +1,98 @@
+//! Where the folded state stands: how far it reaches, and which segments each meter has.
+
+use ems_core::time::Timestamp;
+
+use super::wire::{Malformed, Reader, Writer};
+
+/// How far the folded state reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The last journal that is folded wholly.
+    pub(crate) journal: u64,
+    /// The last group commit that is folded.
+    pub(crate) sequence: u64,
+    /// The number of ledger entries folded.
+    pub(crate) ledger: u64,
+    /// The keyring's generation at that time: an older keyring is not this one's.
+    pub(crate) generation: u64,
+    /// The id of the next segment.
+    pub(crate) next_segment: u64,
+}
+
+impl Head {
+    /// The content to be sealed.
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut out = Writer::default();
+        for value in [
+            self.journal,
+            self.sequence,
+            self.ledger,
+            self.generation,
+            self.next_segment,
+        ] {
+            out.u64(value);
+        }
+        out.0
+    }
+
+    /// Reads a content back.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut input = Reader(bytes);
+        Ok(Self {
+            journal: input.u64()?,
+            sequence: input.u64()?,
+            ledger: input.u64()?,
+            generation: input.u64()?,
+            next_segment: input.u64()?,
+        })
+    }
+}
+
+/// One segment of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentMeta {
+    pub(crate) month: u32,
+    pub(crate) id: u64,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) count: u64,
+}
+
+/// The segments of one meter, ascending and disjoint in time: a segment that vanished is missed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) segments: Vec<SegmentMeta>,
+}
+
+impl Manifest {
+    /// The content to be sealed.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.count(self.segments.len());
+        for meta in &self.segments {
+            out.varint(u64::from(meta.month));
+            out.varint(meta.id);
+            out.zigzag(meta.first.as_micros());
+            out.zigzag(meta.last.as_micros());
+            out.varint(meta.count);
+        }
+        out.0
+    }
+
+    /// Reads a content back.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut input = Reader(bytes);
+        let mut segments = Vec::new();
+        for _ in 0..input.count()? {
+            segments.push(SegmentMeta {
+                month: u32::try_from(input.varint()?).map_err(|_| Malformed)?,
+                id: input.varint()?,
+                first: Timestamp::from_micros(input.zigzag()?).ok_or(Malformed)?,
+                last: Timestamp::from_micros(input.zigzag()?).ok_or(Malformed)?,
+                count: input.varint()?,
+            });
+        }
+        input.end()?;
+        Ok(Self { segments })
+    }
+}
