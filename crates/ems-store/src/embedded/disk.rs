@@ -433,7 +433,7 @@ impl Disk {
             let aad = self.aad(&[b"ledger", &first.to_le_bytes()]);
             let content = self
                 .ledger_sealer
-                .open(&aad, values.value())
+                .open(&aad, sealed.value())
                 .map_err(|_| damaged("they do not open"))?;
             let entries = ledger_entries(&content).map_err(|why| damaged(&why.to_string()))?;
             expected += u64::try_from(entries.len()).unwrap_or(u64::MAX);
