@@ -18,6 +18,7 @@ use ems_core::{
 use ems_crypto::{
     api_key::{ApiKey, Pepper},
     hash::sha256,
+    password,
     token::{Expect, TokenFault, TokenKeys},
 };
 use ems_store::{Batch, Store, Table};
@@ -91,8 +92,10 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Verifies against a store.
+    /// Verifies against a store. Takes the time of one password hash.
     pub fn new(store: Store, options: Options) -> Self {
+        // Made now, so that not even the first login of an unknown user has to make it.
+        password::dummy_hash();
         Self {
             store,
             token_keys: RwLock::new(Arc::new(options.token_keys)),
@@ -191,6 +194,12 @@ impl Identities {
         });
         self.cache.put(digest, mark, &principal, now);
         Ok(principal)
+    }
+
+    /// Whether to verify a key text would take a slow hash: it may be one of the key file, and is
+    /// not known to be right or wrong yet.
+    pub fn is_costly(&self, text: &str) -> bool {
+        ApiKey::parse(text).is_none() && self.file_keys.is_costly(text, sha256(text.as_bytes()))
     }
 
     /// Forgets the verified credentials of a principal, by its name: the next request asks the

@@ -70,21 +70,48 @@ impl Limiter {
     /// # Errors
     /// [`crate::Error::Store`] where shared windows cannot be asked.
     pub async fn request(&self, whom: Whom<'_>) -> Result<Option<Rate>> {
-        let (limit, key) = match whom {
-            Whom::Address(address) => {
-                let key = format!("req:addr:{}", network(address));
-                (self.limits.address_per_hour, key)
-            }
-            Whom::Principal(principal) => match &principal.kind {
-                Kind::Local => return Ok(None),
-                Kind::User { .. } => {
-                    let key = format!("req:user:{}", principal.name);
-                    (self.limits.user_per_hour, key)
-                }
-                Kind::Key { id } => (self.limits.key_per_hour, format!("req:key:{id}")),
-            },
+        let Some((limit, key)) = self.window(whom) else {
+            return Ok(None);
         };
         self.take("default", limit, key, 1).await
+    }
+
+    /// The window of a caller where it is full now; counts nothing. For what is to be refused
+    /// before it costs anything, and is counted elsewhere if it is not.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`] where shared windows cannot be asked.
+    pub async fn full(&self, whom: Whom<'_>) -> Result<Option<Rate>> {
+        let Some((limit, key)) = self.window(whom) else {
+            return Ok(None);
+        };
+        let rate = self.take("default", limit, key, 0).await?;
+        Ok(rate.filter(|rate| rate.verdict.remaining == 0).map(|rate| Rate {
+            verdict: Verdict {
+                allowed: false,
+                retry_after_micros: Some(rate.verdict.reset_after_micros),
+                ..rate.verdict
+            },
+            ..rate
+        }))
+    }
+
+    /// The bound and the name of a caller's window of requests; `None`: no window holds it.
+    fn window(&self, whom: Whom<'_>) -> Option<(u64, String)> {
+        match whom {
+            Whom::Address(address) => {
+                let key = format!("req:addr:{}", network(address));
+                Some((self.limits.address_per_hour, key))
+            }
+            Whom::Principal(principal) => match &principal.kind {
+                Kind::Local => None,
+                Kind::User { .. } => {
+                    let key = format!("req:user:{}", principal.name);
+                    Some((self.limits.user_per_hour, key))
+                }
+                Kind::Key { id } => Some((self.limits.key_per_hour, format!("req:key:{id}"))),
+            },
+        }
     }
 
     /// Counts the readings of one request, all or none. `None`: no window holds this caller.

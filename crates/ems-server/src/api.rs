@@ -1,3 +1,29 @@
 //! The handlers, one file for a resource.
 
+pub mod auth;
+pub mod docs;
 pub mod health;
+pub mod keys;
+pub mod users;
+
+use ems_store::Batch;
+use serde_json::json;
+
+use crate::{app::App, caller::Caller, problem::Problem};
+
+/// Puts a look at records into the ledger; durable when it returns, so before they leave.
+async fn note_read<P>(
+    app: &App,
+    caller: &Caller<P>,
+    table: &str,
+    count: usize,
+    asked: Option<(&str, &str)>,
+) -> Result<(), Problem> {
+    let mut event = caller.access("read", table);
+    event.record_count = u64::try_from(count).unwrap_or(u64::MAX);
+    if let Some((name, value)) = asked {
+        event.filters = json!({ name: value });
+    }
+    app.store.commit.commit(Batch::note(event)).await?;
+    Ok(())
+}

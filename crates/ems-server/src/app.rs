@@ -9,31 +9,100 @@ use std::{
 };
 
 use ems_core::{clock::Clock, time::Timestamp};
-use ems_crypto::hash::IndexKey;
-use ems_store::Store;
+use ems_crypto::{hash::IndexKey, seal::DataKey, token::Expect};
+use ems_guard::{
+    Identities, Journal, Limiter,
+    identify::{self, Lifetimes},
+    journal,
+    limit::Limits,
+};
+use ems_store::{Store, embedded};
 
-use crate::{body::Budget, config::Settings, listener::HeadLimits, metrics::Metrics};
+use crate::{
+    Result,
+    body::Budget,
+    config::{FileKey, Loaded, Secrets, Settings},
+    docs::Documents,
+    listener::HeadLimits,
+    metrics::{MeteredCommit, Metrics},
+};
 
 /// Everything that a request may need.
 pub struct App {
     /// The settings.
     pub settings: Settings,
-    /// Where everything is kept.
+    /// Where everything is kept. Its commits are timed and counted.
     pub store: Store,
+    /// Verifies credentials, and changes what they rest on.
+    pub identities: Identities,
+    /// `security.log` and `audit.log`.
+    pub journal: Journal,
+    /// Rate windows.
+    pub limiter: Limiter,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Metrics,
-    /// Seals the cursors of lists.
+    /// Seals the cursors of lists. Random: cursors are good as long as this process lives.
     pub cursor_key: IndexKey,
     /// The bytes that bodies in memory may take.
     pub budget: Budget,
     /// The bounds of a request's head.
     pub heads: HeadLimits,
+    /// What is served as documentation.
+    pub documents: Documents,
     draining: AtomicBool,
 }
 
 impl App {
+    /// Opens the store and the logs. Replays what the store had not folded, so it may take a
+    /// second.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`], also where another process has the store open;
+    /// [`crate::Error::Guard`] where a log cannot be opened.
+    pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
+        let Loaded { settings, secrets } = loaded;
+        let options = embedded::Options {
+            data_dir: settings.store.dir.clone(),
+            keyring_dir: settings.store.keyring_dir.clone(),
+            journal_bytes: settings.store.checkpoint_bytes.get(),
+        };
+        let Secrets { root_key, token_keys, pepper, api_keys, .. } = secrets;
+        let store = embedded::open(options, root_key, Arc::clone(&clock))?;
+        let metrics = Metrics::new();
+        let commit = Arc::new(MeteredCommit::new(Arc::clone(&store.commit), metrics.clone()));
+        let store = Store { commit, ..store };
+        let identities = identify::Options {
+            token_keys,
+            expect: Expect {
+                issuer: settings.auth.issuer.clone(),
+                audience: settings.auth.audience.clone(),
+            },
+            pepper,
+            file_keys: api_keys.into_iter().map(file_key).collect(),
+            lifetimes: Lifetimes {
+                access: settings.auth.access_ttl.get(),
+                session: settings.auth.session_ttl.get(),
+                key_overlap: settings.auth.key_overlap.get(),
+            },
+        };
+        Ok(Arc::new(Self {
+            identities: Identities::new(store.clone(), identities),
+            journal: Journal::open(journal_options(&settings))?,
+            limiter: Limiter::new(Arc::clone(&store.shared), limits(&settings)),
+            clock,
+            metrics,
+            cursor_key: IndexKey::derive(&DataKey::generate(), "cursor"),
+            budget: Budget::new(settings.limits.inflight_bytes.in_memory()),
+            heads: HeadLimits::new(&settings.server),
+            documents: Documents::render(),
+            draining: AtomicBool::new(false),
+            settings,
+            store,
+        }))
+    }
+
     /// Whether the server is stopping and takes no new work.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -42,6 +111,27 @@ impl App {
     /// Begins to stop.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+fn file_key(key: FileKey) -> identify::FileKey {
+    identify::FileKey { prefix: key.prefix, hash: key.hash, role: key.role, meters: key.meters }
+}
+
+fn journal_options(settings: &Settings) -> journal::Options {
+    journal::Options {
+        dir: settings.log.dir.clone(),
+        rotate_bytes: settings.log.rotate_bytes.get(),
+        keep: settings.log.keep,
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        user_per_hour: settings.limits.user_per_hour.get().unwrap_or(0),
+        key_per_hour: settings.limits.key_per_hour.get().unwrap_or(0),
+        address_per_hour: settings.limits.address_per_hour.get().unwrap_or(0),
+        readings_per_hour: settings.limits.readings_per_hour.get().unwrap_or(0),
     }
 }
 

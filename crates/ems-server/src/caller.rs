@@ -13,9 +13,10 @@ use ems_core::{
     scope::Scope,
     time::Timestamp,
 };
+use ems_guard::{Act, Principal};
 use http::request::Parts;
 
-use crate::{problem::Problem, shim::Principal};
+use crate::problem::Problem;
 
 /// What is known of a request before its credential is. An extension of every request.
 #[derive(Debug, Clone)]
@@ -31,20 +32,13 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// An entry for the ledger by `user`, with nothing asked for and nothing changed yet.
-    pub fn event(&self, user: &str, kind: AuditKind, (action, table): (&str, &str)) -> AuditEvent {
-        AuditEvent {
-            timestamp: self.now,
-            event_type: kind,
+    /// The request as an act of `user`.
+    pub fn act(&self, user: &str) -> Act {
+        Act {
+            at: self.now,
             user: user.to_owned(),
-            action: action.to_owned(),
-            table: table.to_owned(),
-            record_count: 0,
-            filters: serde_json::Value::Object(serde_json::Map::new()),
-            subjects: Vec::new(),
             source_ip: self.client.to_string(),
             request_id: self.request_id.to_string(),
-            change: None,
         }
     }
 }
@@ -61,6 +55,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Facts {
 /// The verified principal of a request. An extension of requests with a valid credential.
 #[derive(Debug, Clone)]
 pub struct Identified(pub Arc<Principal>);
+
+/// Whoever owns the server's process. An extension of requests that did not come over the network.
+#[derive(Debug, Clone, Copy)]
+pub struct Local {
+    /// The uid of the process that asks.
+    pub uid: u32,
+}
 
 /// What a handler asks of its caller.
 pub trait Requirement: Send + Sync + 'static {
@@ -146,18 +147,20 @@ impl<P> Caller<P> {
         self.facts.now
     }
 
+    /// Who does this, when, from where: for what the guard changes and logs.
+    pub fn act(&self) -> Act {
+        self.facts.act(self.name())
+    }
+
     /// An entry for the ledger that data was read, written or deleted.
     pub fn access(&self, action: &str, table: &str) -> AuditEvent {
-        self.facts.event(self.name(), AuditKind::DataAccess, (action, table))
+        self.act().event(AuditKind::DataAccess, action, table)
     }
 
     /// An entry for the ledger that one record of the configuration was changed.
     pub fn change(&self, action: &str, table: &str, change: Change) -> AuditEvent {
-        let kind = AuditKind::ConfigurationChange;
-        let mut event = self.facts.event(self.name(), kind, (action, table));
-        event.record_count = 1;
-        event.change = Some(change);
-        event
+        let event = self.act().event(AuditKind::ConfigurationChange, action, table);
+        AuditEvent { change: Some(change), ..event }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The rest of the product speaks in domain types; here requests become them and answers leave.
 
 pub mod accept;
+pub mod admin;
 pub mod api;
 pub mod app;
 pub mod body;
@@ -10,13 +11,22 @@ pub mod caller;
 pub mod config;
 pub mod cursor;
 pub mod decode;
+pub mod docs;
 pub mod encode;
+mod error;
 pub mod forwarded;
+mod jobs;
 pub mod listener;
 pub mod metrics;
 pub mod middleware;
+pub mod openapi;
+pub mod paging;
+mod plain;
 pub mod problem;
 pub mod query;
+pub mod roles;
 pub mod router;
-pub mod shim;
+pub mod serve;
 pub mod strict;
+
+pub use error::{Error, Result};

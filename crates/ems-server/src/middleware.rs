@@ -1,20 +1,77 @@
-//! The layer list, in order.
+//! The layer list, in order, around every handler: [`layers`] is the outermost, [`serve`] the rest.
+//!
+//! request id, client address ▸ header fields, problem document, log, metrics (on the way out) ▸
+//! panic ▸ drain ▸ bounds of the head ▸ credential ▸ rate window ▸ policy ▸ media type ▸ handler
 
+mod credential;
+mod exchange;
 mod headers;
+mod policy;
+mod rate;
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
+};
+use ems_api::ErrorCode;
+use futures_util::FutureExt;
+
+use self::exchange::Exchange;
+pub(crate) use self::rate::put as put_rate;
+use crate::{
+    app::App,
+    caller::Identified,
+    listener::HeadFault,
+    problem::Problem,
 };
 
-use crate::app::App;
-
-/// Every layer around a handler.
-pub async fn layers(State(_app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    headers::put(response.headers_mut(), "");
-    response
+/// Whatever comes in leaves as an answer of ours: with its header fields, logged and counted.
+pub async fn layers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut exchange = Exchange::begin(&app, &request);
+    let served = AssertUnwindSafe(serve(&app, &mut exchange, request, next))
+        .catch_unwind()
+        .await;
+    let answer = match served {
+        Ok(answer) => answer.unwrap_or_else(IntoResponse::into_response),
+        Err(_) => Problem::internal("a handler panicked").into_response(),
+    };
+    exchange.finish(&app, answer)
 }
+
+async fn serve(
+    app: &App,
+    exchange: &mut Exchange,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let open = policy::is_open(exchange.route());
+    if app.draining() && !open {
+        return Err(Problem::unavailable("the server drains"));
+    }
+    app.heads
+        .check(&parts.uri, &parts.headers)
+        .map_err(head_problem)?;
+    if !open {
+        credential::identify(app, exchange, &parts).await?;
+    }
+    policy::check(exchange, &parts)?;
+    parts.extensions.insert(exchange.facts().clone());
+    if let Some(principal) = exchange.principal() {
+        parts.extensions.insert(Identified(Arc::clone(principal)));
+    }
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+fn head_problem(fault: HeadFault) -> Problem {
+    match fault {
+        HeadFault::TargetTooLong => Problem::new(ErrorCode::UriTooLong),
+        HeadFault::TooManyFields | HeadFault::TooLarge => Problem::new(ErrorCode::HeadersTooLarge),
+    }
+}
+
+#[cfg(test)]
+mod tests;

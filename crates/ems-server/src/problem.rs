@@ -11,7 +11,10 @@ use ems_api::{
     problem::{MAX_ERRORS, MEDIA_TYPE},
 };
 use ems_core::Fault;
+use ems_guard::limit::Rate;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::middleware;
 
 /// Seconds after which a client may try again what was not available.
 const RETRY_SECONDS: &str = "5";
@@ -158,6 +161,16 @@ impl Problem {
         .caused_by(cause)
     }
 
+    /// A window, of requests or of readings, is full.
+    pub fn rate_limited(rate: &Rate) -> Self {
+        // What alone is beyond the bound gets in at no time; an hour is when to ask again.
+        let seconds = rate.retry_after_seconds().unwrap_or(3600);
+        let mut problem = Self::new(ErrorCode::RateLimited);
+        problem.0.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        middleware::put_rate(rate, &mut problem.0.headers);
+        problem
+    }
+
     /// The same with a cause for the log.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<String>) -> Self {
@@ -243,6 +256,30 @@ impl From<ems_store::Error> for Problem {
                 ErrorCode::Conflict,
                 "It was changed by another request at the same time; read it again",
             ),
+            other => Self::unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<ems_guard::Error> for Problem {
+    fn from(error: ems_guard::Error) -> Self {
+        use ems_guard::Error;
+        match error {
+            Error::Auth(fault) => Self::new(ErrorCode::InvalidCredentials).caused_by(fault.as_str()),
+            Error::Invalid(faults) => Self::invalid(faults),
+            Error::Taken => Self::with_detail(ErrorCode::Conflict, "The name is taken"),
+            Error::LastAdmin => Self::with_detail(
+                ErrorCode::Conflict,
+                "The last admin cannot be removed, disabled or demoted",
+            ),
+            Error::NotRotatable => Self::with_detail(
+                ErrorCode::Conflict,
+                "The key was rotated or revoked before",
+            ),
+            Error::NotFound => Self::not_found(),
+            Error::NoSession => Self::new(ErrorCode::InsufficientPermissions)
+                .caused_by("the caller has no session"),
+            Error::Store(error) => error.into(),
             other => Self::unavailable(other.to_string()),
         }
     }

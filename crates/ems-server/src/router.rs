@@ -2,14 +2,39 @@
 
 use std::sync::Arc;
 
-use axum::{Router, middleware::from_fn_with_state, routing::get};
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{delete, get, post, put},
+};
 
-use crate::{api, app::App, middleware, problem::Problem};
+use crate::{
+    api::{auth, docs, health, keys, users},
+    app::App,
+    middleware,
+    problem::Problem,
+};
 
 /// The routes with all layers around them.
+#[rustfmt::skip]
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/health", get(api::health::health))
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/docs", get(docs::page))
+        .route("/docs/style.css", get(docs::style))
+        .route("/api/v1/openapi.json", get(docs::openapi))
+        .route("/api/v1/auth/token", post(auth::token))
+        .route("/api/v1/auth/refresh", post(auth::refresh))
+        .route("/api/v1/auth/logout", post(auth::logout))
+        .route("/api/v1/auth/me", get(auth::me))
+        .route("/api/v1/auth/password", put(auth::password))
+        .route("/api/v1/users", get(users::list).post(users::create))
+        .route("/api/v1/users/{username}", get(users::get).patch(users::change).delete(users::remove))
+        .route("/api/v1/keys", get(keys::list).post(keys::create))
+        .route("/api/v1/keys/{id}", delete(keys::revoke))
+        .route("/api/v1/keys/{id}/rotate", post(keys::rotate))
+        .route("/api/v1/data/secure", get(auth::secure))
         .fallback(async || Problem::not_found())
         .layer(from_fn_with_state(Arc::clone(&app), middleware::layers))
         .with_state(app)

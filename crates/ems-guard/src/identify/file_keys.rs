@@ -77,14 +77,25 @@ impl FileKeys {
         }
     }
 
+    /// Whether bcrypt would have to run for a key text whose SHA-256 is `digest`.
+    pub(super) fn is_costly(&self, text: &str, digest: [u8; 32]) -> bool {
+        self.entry(text).is_some_and(|entry| {
+            let right = *entry.right.read();
+            let known = right.is_some_and(|right| constant_time_eq(&right, &digest));
+            let mut attempts = self.attempts.lock();
+            !known && attempts.get(&digest).is_none_or(|attempt| !attempt.initialized())
+        })
+    }
+
+    fn entry(&self, text: &str) -> Option<&Entry> {
+        let end = text.char_indices().nth(PREFIX).map_or(text.len(), |(at, _)| at);
+        let entry = text.get(..end).and_then(|prefix| self.entries.get(prefix));
+        entry.filter(|_| text.len() <= LONGEST)
+    }
+
     /// The principal of a key text whose SHA-256 is `digest`.
     pub(super) async fn verify(&self, text: &str, digest: [u8; 32]) -> Result<Arc<Principal>> {
-        let end = text
-            .char_indices()
-            .nth(PREFIX)
-            .map_or(text.len(), |(at, _)| at);
-        let entry = text.get(..end).and_then(|prefix| self.entries.get(prefix));
-        let Some(entry) = entry.filter(|_| text.len() <= LONGEST) else {
+        let Some(entry) = self.entry(text) else {
             return Err(AuthFault::Forged.into());
         };
         let right = *entry.right.read();

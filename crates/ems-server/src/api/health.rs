@@ -1,9 +1,49 @@
 //! Is it alive, and can it work. No credential, no details, no rate limit.
 
-use axum::Json;
-use ems_api::health::Health;
+use std::sync::Arc;
 
-/// The process is alive.
+use axum::{Json, extract::State, response::IntoResponse};
+use ems_api::health::{Dependencies, Health, Ready};
+use ems_store::Table;
+use http::{
+    StatusCode,
+    header::{HeaderMap, HeaderValue, RETRY_AFTER},
+};
+
+use crate::app::App;
+
+/// Says that the process is alive.
+#[utoipa::path(
+    get, path = "/health", operation_id = "health", tag = "operation",
+    responses((status = 200, description = "It is alive", body = Health)),
+)]
 pub async fn health() -> Json<Health> {
     Json(Health { status: "healthy".into() })
+}
+
+/// Says whether requests can be served, with each dependency's state.
+#[utoipa::path(
+    get, path = "/ready", operation_id = "ready", tag = "operation",
+    responses(
+        (status = 200, description = "Requests can be served", body = Ready),
+        (status = 503, description = "They cannot, for now", body = Ready),
+    ),
+)]
+pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let store = app.store.records.list(Table::Users, "", None, 1).await.is_ok();
+    let status = match (app.draining(), store) {
+        (true, _) => "draining",
+        (false, true) => "ready",
+        (false, false) => "unavailable",
+    };
+    let answer = Ready {
+        status: status.into(),
+        dependencies: Dependencies { store: if store { "up" } else { "down" }.into() },
+    };
+    let mut headers = HeaderMap::new();
+    if status == "ready" {
+        return (StatusCode::OK, headers, Json(answer));
+    }
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    (StatusCode::SERVICE_UNAVAILABLE, headers, Json(answer))
 }

@@ -1,0 +1,187 @@
+//! Logging in, staying in, going, and who one is.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use ems_api::{
+    SecretText,
+    session::{Greeting, Me, PasswordChange, RefreshRequest, TokenRequest, Tokens},
+};
+use ems_core::{Fault, FaultCode};
+use ems_crypto::password::Password;
+use ems_guard::{AuthFault, Error, journal::Violation, sessions};
+use http::StatusCode;
+use serde_json::Map;
+
+use super::users::{PASSWORD, password as read_password, username};
+use crate::{
+    app::App,
+    body::Document,
+    caller::{AnyCredential, Caller, Facts},
+    problem::Problem,
+    query::NoQuery,
+    strict::{self, Json as Value, Read},
+};
+
+/// The longest refresh token that is looked at, in characters.
+const MAX_REFRESH: usize = 512;
+
+/// Logs in by name and password.
+#[utoipa::path(
+    post, path = "/api/v1/auth/token", operation_id = "logIn", tag = "sessions",
+    request_body = TokenRequest,
+    responses((status = 200, description = "A pair of tokens", body = Tokens)),
+)]
+pub async fn token(
+    facts: Facts,
+    State(app): State<Arc<App>>,
+    _: NoQuery,
+    Document(mut body): Document,
+) -> Result<Json<Tokens>, Problem> {
+    let name = body.required("username", username);
+    let password = body.required("password", |value| read_password(value, (1, PASSWORD.1)));
+    body.optional("otp", one_time_code);
+    let (name, password) = body.finish(name.zip(password))?;
+    let act = facts.act("anonymous");
+    let issued = sessions::login(&app.identities, &act, &name, &password).await;
+    let issued = noted(&app, &facts, ("login", &name), issued)?;
+    Ok(Json(tokens(issued)))
+}
+
+/// Renews a pair of tokens. A refresh token is good once.
+#[utoipa::path(
+    post, path = "/api/v1/auth/refresh", operation_id = "refresh", tag = "sessions",
+    request_body = RefreshRequest,
+    responses((status = 200, description = "The next pair", body = Tokens)),
+)]
+pub async fn refresh(
+    facts: Facts,
+    State(app): State<Arc<App>>,
+    _: NoQuery,
+    Document(mut body): Document,
+) -> Result<Json<Tokens>, Problem> {
+    let token =
+        body.required("refresh_token", |value| strict::sized_text(value, 1, MAX_REFRESH));
+    let token = Password::new(body.finish(token)?);
+    let act = facts.act("anonymous");
+    let issued = sessions::refresh(&app.identities, &act, token.expose()).await;
+    let issued = noted(&app, &facts, ("refresh", "anonymous"), issued)?;
+    Ok(Json(tokens(issued)))
+}
+
+/// Logs out: both tokens are dead at once.
+#[utoipa::path(
+    post, path = "/api/v1/auth/logout", operation_id = "logOut", tag = "sessions",
+    responses(
+        (status = 204, description = "The session is over"),
+        (status = 403, description = "The caller has no session"),
+    ),
+)]
+pub async fn logout(
+    caller: Caller<AnyCredential>,
+    State(app): State<Arc<App>>,
+    _: NoQuery,
+) -> Result<StatusCode, Problem> {
+    sessions::logout(&app.identities, &caller.act(), caller.principal()).await?;
+    app.journal.authentication(&caller.act(), "logout", true, Map::new());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Says who the caller is and what it may see.
+#[utoipa::path(
+    get, path = "/api/v1/auth/me", operation_id = "me", tag = "sessions",
+    responses((status = 200, description = "The caller", body = Me)),
+)]
+pub async fn me(caller: Caller<AnyCredential>, _: NoQuery) -> Json<Me> {
+    let principal = caller.principal();
+    Json(Me {
+        name: principal.name.clone(),
+        role: principal.role,
+        meters: principal.scope.patterns().to_vec(),
+        grants: principal.grants.clone(),
+        expires_at: principal.expires_at,
+    })
+}
+
+/// Changes the caller's own password. All its other sessions end.
+#[utoipa::path(
+    put, path = "/api/v1/auth/password", operation_id = "changePassword", tag = "sessions",
+    request_body = PasswordChange,
+    responses(
+        (status = 204, description = "It is changed"),
+        (status = 403, description = "The caller has no session"),
+    ),
+)]
+pub async fn password(
+    caller: Caller<AnyCredential>,
+    State(app): State<Arc<App>>,
+    _: NoQuery,
+    Document(mut body): Document,
+) -> Result<StatusCode, Problem> {
+    let current = body.required("current", |value| read_password(value, (1, PASSWORD.1)));
+    let new = body.required("new", |value| read_password(value, PASSWORD));
+    let (current, new) = body.finish(current.zip(new))?;
+    let (act, principal) = (caller.act(), caller.principal());
+    let changed =
+        sessions::change_password(&app.identities, &act, principal, &current, &new).await;
+    let wrong = matches!(changed, Err(Error::Auth(AuthFault::WrongPassword)));
+    match noted(&app, caller.facts(), ("change_password", caller.name()), changed) {
+        // The token is good, so this is no 401: a client would throw its session away.
+        Err(_) if wrong => {
+            let why = "this is not the present password";
+            Err(Problem::invalid(vec![Fault::new("/current", FaultCode::InvalidFormat, why)]))
+        }
+        done => done.map(|()| StatusCode::NO_CONTENT),
+    }
+}
+
+/// Greets the caller, as in the security guide.
+#[utoipa::path(
+    get, path = "/api/v1/data/secure", operation_id = "greet", tag = "sessions",
+    responses((status = 200, description = "A greeting", body = Greeting)),
+)]
+pub async fn secure(caller: Caller<AnyCredential>, _: NoQuery) -> Json<Greeting> {
+    let message = format!("Hello {}, this is a secure endpoint", caller.name());
+    Json(Greeting { message })
+}
+
+/// Logs and counts how an attempt ended.
+fn noted<T>(
+    app: &App,
+    facts: &Facts,
+    (action, user): (&str, &str),
+    ended: Result<T, Error>,
+) -> Result<T, Problem> {
+    let act = facts.act(user);
+    match &ended {
+        Ok(_) => app.journal.authentication(&act, action, true, Map::new()),
+        Err(Error::Auth(fault)) => {
+            app.metrics.auth_failed("login");
+            let reason = Map::from_iter([("reason".to_owned(), fault.as_str().into())]);
+            app.journal.authentication(&act, action, false, reason.clone());
+            if *fault == AuthFault::Reused {
+                app.journal.violation(&act, Violation::RefreshTokenReuse, reason);
+            }
+        }
+        Err(_) => {}
+    }
+    Ok(ended?)
+}
+
+fn tokens(issued: sessions::Issued) -> Tokens {
+    Tokens {
+        access_token: SecretText::new(issued.access_token),
+        token_type: "Bearer".into(),
+        expires_in: issued.expires_in,
+        refresh_token: SecretText::new(issued.refresh_token.expose().to_owned()),
+    }
+}
+
+/// Six to eight digits. Accounts have no second factor yet, so that a code is checked in form only.
+fn one_time_code(value: Value) -> Read<()> {
+    let code = strict::text(value)?;
+    if (6..=8).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(vec![Fault::new("", FaultCode::InvalidFormat, "a code has 6 to 8 digits")])
+}

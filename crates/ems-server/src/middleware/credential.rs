@@ -1,0 +1,144 @@
+//! Whose request it is: the credential that came with it, verified, and counted in its window.
+//!
+//! A valid credential counts in its principal's window alone. Everything else (none, an invalid
+//! one, a login) counts in the address's, and once that is full nothing costly is computed.
+
+use ems_api::ErrorCode;
+use ems_core::policy::{Need, need};
+use ems_guard::{AuthFault, Error, Principal, journal::Violation, limit::Whom};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use serde_json::Map;
+
+use super::{exchange::Exchange, rate};
+use crate::{app::App, caller::Local, problem::Problem};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What a request shows.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown<'a> {
+    Nothing,
+    Bearer(&'a str),
+    Key(&'a str),
+    /// An `Authorization` that is no bearer token.
+    Unusable,
+    /// More than one.
+    Ambiguous,
+}
+
+/// Verifies what the request shows and counts it.
+pub(super) async fn identify(
+    app: &App,
+    exchange: &mut Exchange,
+    parts: &Parts,
+) -> Result<(), Problem> {
+    if let Some(Local { uid }) = parts.extensions.get() {
+        exchange.identified(Principal::local(*uid).into());
+        return Ok(());
+    }
+    let anonymous = need(exchange.method(), exchange.route()) == Some(Need::Anonymous);
+    let (verified, kind, refusal) = match shown(&parts.headers) {
+        Shown::Ambiguous => {
+            count(app, exchange).await?;
+            return Err(Problem::new(ErrorCode::AmbiguousCredentials));
+        }
+        _ if anonymous => return count(app, exchange).await,
+        Shown::Nothing => return count(app, exchange).await,
+        Shown::Unusable => {
+            count(app, exchange).await?;
+            return Err(Problem::new(ErrorCode::InvalidCredentials));
+        }
+        Shown::Bearer(token) => {
+            let verified = app.identities.bearer(token, exchange.facts().now).await;
+            (verified, "token", ErrorCode::InvalidCredentials)
+        }
+        Shown::Key(key) => {
+            if app.identities.is_costly(key) {
+                spare(app, exchange).await?;
+            }
+            let verified = app.identities.api_key(key, exchange.facts().now).await;
+            (verified, "api_key", ErrorCode::InvalidApiKey)
+        }
+    };
+    match verified {
+        Ok(principal) => {
+            let limited = app.limiter.request(Whom::Principal(&principal)).await?;
+            exchange.identified(principal);
+            rate::heed(app, exchange, limited, "principal")
+        }
+        Err(Error::Auth(fault)) => {
+            count(app, exchange).await?;
+            refused(app, exchange, kind, fault);
+            Err(Problem::new(refusal))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Counts the request in its address's window.
+async fn count(app: &App, exchange: &mut Exchange) -> Result<(), Problem> {
+    let rate = app.limiter.request(Whom::Address(exchange.facts().client)).await?;
+    rate::heed(app, exchange, rate, "address")
+}
+
+/// Refuses where the address's window is full, and counts nothing.
+async fn spare(app: &App, exchange: &mut Exchange) -> Result<(), Problem> {
+    let full = app.limiter.full(Whom::Address(exchange.facts().client)).await?;
+    rate::heed(app, exchange, full, "address")
+}
+
+/// Logs and counts a credential that was refused. What we never made is a violation; what was good
+/// once is none.
+fn refused(app: &App, exchange: &Exchange, kind: &'static str, fault: AuthFault) {
+    app.metrics.auth_failed(kind);
+    let act = exchange.facts().act("anonymous");
+    let reason = Map::from_iter([("reason".to_owned(), fault.as_str().into())]);
+    app.journal.authentication(&act, kind, false, reason.clone());
+    if fault.is_failed_attempt() {
+        app.journal.violation(&act, Violation::ForgedCredential, reason);
+    }
+}
+
+fn shown(headers: &HeaderMap) -> Shown<'_> {
+    let mut tokens = headers.get_all(header::AUTHORIZATION).iter();
+    let mut keys = headers.get_all(X_API_KEY).iter();
+    match (tokens.next(), tokens.next(), keys.next(), keys.next()) {
+        (None, _, None, _) => Shown::Nothing,
+        (Some(token), None, None, _) => bearer(token).map_or(Shown::Unusable, Shown::Bearer),
+        // What is no text is no key; it is verified and refused as any other.
+        (None, _, Some(key), None) => Shown::Key(key.to_str().unwrap_or_default()),
+        _ => Shown::Ambiguous,
+    }
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_one_credential_and_no_more() {
+        for (pairs, expected) in [
+            (&[][..], Shown::Nothing),
+            (&[("authorization", "Bearer a.b.c")], Shown::Bearer("a.b.c")),
+            (&[("authorization", "bearer  a")], Shown::Bearer("a")),
+            (&[("authorization", "Basic YTpi")], Shown::Unusable),
+            (&[("authorization", "")], Shown::Unusable),
+            (&[("x-api-key", "k")], Shown::Key("k")),
+            (&[("x-api-key", "")], Shown::Key("")),
+            (&[("x-api-key", "k"), ("authorization", "Bearer a")], Shown::Ambiguous),
+            (&[("x-api-key", "k"), ("x-api-key", "k")], Shown::Ambiguous),
+            (&[("authorization", "Bearer a"), ("authorization", "Bearer a")], Shown::Ambiguous),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(shown(&headers), expected, "{pairs:?}");
+        }
+    }
+}
