@@ -69,9 +69,11 @@ impl<'a> Plan<'a> {
             .records
             .iter()
             .try_for_each(|change| self.expect(change))?;
+        let described = described(&batch.records);
         let touched = batch.readings.groups().iter().map(|(id, _)| id);
         let touched: Vec<&MeterId> = touched
             .chain(batch.deletions.iter().map(|deletion| &deletion.meter))
+            .chain(&described)
             .collect();
         let mut records = self.new_meters(&touched);
         self.stage(&touched)?;
@@ -287,6 +289,16 @@ impl<'a> Plan<'a> {
         self.engine.durable.send_replace(tail.end());
         Ok(())
     }
+}
+
+/// The meters whose records a batch puts. They are made ready like those with readings: a meter that
+/// is described before its first reading has a key, and so a pseudonym, from then on.
+fn described(records: &[RecordChange]) -> Vec<MeterId> {
+    let puts = records
+        .iter()
+        .filter(|change| change.table == Table::Meters && change.value.is_some());
+    puts.filter_map(|change| MeterId::parse(&change.id).ok())
+        .collect()
 }
 
 fn apply_to_meter(engine: &Engine, meter: &Meter, staged: Staged) -> Result<()> {

@@ -71,6 +71,7 @@ contract!(
     a_refused_batch_changes_nothing,
     lists_by_prefix_in_order,
     a_pseudonym_is_its_subjects_and_stays,
+    a_meter_may_be_described_before_its_first_reading,
     many_at_once_are_each_counted_once
 );
 
