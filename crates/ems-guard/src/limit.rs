@@ -29,6 +29,8 @@ pub struct Limits {
     pub address_per_hour: u64,
     /// Readings of a principal.
     pub readings_per_hour: u64,
+    /// Meters that a principal brings into being.
+    pub new_meters_per_hour: u64,
 }
 
 /// Counts requests and readings.
@@ -51,7 +53,7 @@ pub enum Whom<'a> {
 /// A window's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// The policy's name: `default` for requests, `readings` for readings.
+    /// The policy's name: `default` for requests, `readings` and `meters` for those.
     pub policy: &'static str,
     /// The bound.
     pub limit: u64,
@@ -119,12 +121,31 @@ impl Limiter {
     /// # Errors
     /// [`crate::Error::Store`] where shared windows cannot be asked.
     pub async fn readings(&self, principal: &Principal, count: u64) -> Result<Option<Rate>> {
+        self.amount(principal, "readings", (self.limits.readings_per_hour, count))
+            .await
+    }
+
+    /// Counts the meters that one request brings into being, all or none. `None`: no window holds
+    /// this caller.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`] where shared windows cannot be asked.
+    pub async fn new_meters(&self, principal: &Principal, count: u64) -> Result<Option<Rate>> {
+        self.amount(principal, "meters", (self.limits.new_meters_per_hour, count))
+            .await
+    }
+
+    async fn amount(
+        &self,
+        principal: &Principal,
+        policy: &'static str,
+        (limit, count): (u64, u64),
+    ) -> Result<Option<Rate>> {
         if principal.kind == Kind::Local {
             return Ok(None);
         }
-        let key = format!("readings:{}", principal.name);
-        self.take("readings", self.limits.readings_per_hour, key, count)
-            .await
+        let key = format!("{policy}:{}", principal.name);
+        self.take(policy, limit, key, count).await
     }
 
     async fn take(
@@ -217,6 +238,7 @@ mod tests {
         key_per_hour: 2,
         address_per_hour: 1,
         readings_per_hour: 100,
+        new_meters_per_hour: 0,
     };
 
     fn limiter(limits: Limits) -> Limiter {
@@ -272,6 +294,7 @@ mod tests {
         let unlimited = limiter(Limits {
             user_per_hour: 0,
             readings_per_hour: 0,
+            new_meters_per_hour: 0,
             ..LIMITS
         });
         let local = Principal::local(0);

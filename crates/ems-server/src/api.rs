@@ -1,10 +1,15 @@
 //! The handlers, one file for a resource.
 
+pub mod analytics;
 pub mod auth;
+pub mod data;
 pub mod docs;
 pub mod health;
 pub mod keys;
+pub mod meters;
+mod sight;
 pub mod users;
+mod window;
 
 use ems_store::Batch;
 use serde_json::json;

@@ -63,11 +63,7 @@ impl App {
     /// [`crate::Error::Guard`] where a log cannot be opened.
     pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
         let Loaded { settings, secrets } = loaded;
-        let options = embedded::Options {
-            data_dir: settings.store.dir.clone(),
-            keyring_dir: settings.store.keyring_dir.clone(),
-            journal_bytes: settings.store.checkpoint_bytes.get(),
-        };
+        let options = store_options(&settings);
         let Secrets { root_key, token_keys, pepper, api_keys, .. } = secrets;
         let store = embedded::open(options, root_key, Arc::clone(&clock))?;
         let metrics = Metrics::new();
@@ -114,6 +110,15 @@ impl App {
     }
 }
 
+/// Where the embedded store of an instance lies.
+pub(crate) fn store_options(settings: &Settings) -> embedded::Options {
+    embedded::Options {
+        data_dir: settings.store.dir.clone(),
+        keyring_dir: settings.store.keyring_dir.clone(),
+        journal_bytes: settings.store.checkpoint_bytes.get(),
+    }
+}
+
 fn file_key(key: FileKey) -> identify::FileKey {
     identify::FileKey { prefix: key.prefix, hash: key.hash, role: key.role, meters: key.meters }
 }
@@ -132,6 +137,7 @@ fn limits(settings: &Settings) -> Limits {
         key_per_hour: settings.limits.key_per_hour.get().unwrap_or(0),
         address_per_hour: settings.limits.address_per_hour.get().unwrap_or(0),
         readings_per_hour: settings.limits.readings_per_hour.get().unwrap_or(0),
+        new_meters_per_hour: settings.readings.new_meters_per_hour.get().unwrap_or(0),
     }
 }
 

@@ -25,6 +25,11 @@ pub use json::single;
 /// The most broken rules that are named.
 pub const MAX_FAULTS: usize = ems_api::problem::MAX_ERRORS;
 
+/// Why a meter within the scope is refused.
+pub const NOT_REGISTERED: &str = "this meter is not registered";
+/// Why a reading is refused that would correct another.
+pub const TOO_OLD: &str = "a reading this old is no longer corrected";
+
 /// The forms of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {

@@ -9,7 +9,7 @@ use axum::{
 };
 
 use crate::{
-    api::{auth, docs, health, keys, users},
+    api::{analytics, auth, data, docs, health, keys, meters, users},
     app::App,
     middleware,
     problem::Problem,
@@ -35,6 +35,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/api/v1/keys/{id}/rotate", post(keys::rotate))
         .route("/api/v1/data/secure", get(auth::secure))
+        .route("/api/v1/data", post(data::ingest::create))
+        .route("/api/v1/data/batch", post(data::ingest::batch))
+        .route("/api/v1/data/validate", post(data::ingest::validate))
+        .route("/api/v1/data/{meter_id}", get(data::query::get).delete(data::remove))
+        .route("/api/v1/meters", get(meters::list))
+        .route("/api/v1/meters/{meter_id}", get(meters::get).put(meters::put).delete(meters::remove))
+        .route("/api/v1/analytics/usage", get(analytics::usage))
         .fallback(async || Problem::not_found())
         .layer(from_fn_with_state(Arc::clone(&app), middleware::layers))
         .with_state(app)

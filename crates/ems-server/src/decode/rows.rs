@@ -10,7 +10,7 @@ use ems_core::{
     time::Timestamp,
 };
 
-use super::{Decoded, Failure, MAX_FAULTS, Row, Rules};
+use super::{Decoded, Failure, MAX_FAULTS, NOT_REGISTERED, Row, Rules, TOO_OLD};
 
 /// A row of nothing but plain strings and numbers, each field at most once.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -64,7 +64,7 @@ impl Admission {
         let why = match self {
             Self::Admitted => return None,
             Self::OutOfScope => "this meter is outside the caller's meters",
-            Self::Unregistered => "this meter is not registered",
+            Self::Unregistered => NOT_REGISTERED,
         };
         Some(Fault::new("/meter_id", FaultCode::OutOfScope, why))
     }
@@ -193,8 +193,7 @@ impl<'r> Rows<'r> {
         let refused = meter.as_ref().and_then(|meter| self.admission(meter).fault());
         match (fields.check(self.rules.latest), refused) {
             (Ok((meter, reading)), None) if frozen(self.rules, &meter, reading.at) => {
-                let why = "a reading this old is no longer corrected";
-                self.reject(vec![Fault::new("/timestamp", FaultCode::OutOfRange, why)], more);
+                self.reject(vec![Fault::new("/timestamp", FaultCode::OutOfRange, TOO_OLD)], more);
             }
             (Ok((meter, reading)), None) => {
                 self.index += 1;

@@ -1,0 +1,291 @@
+//! Readings in. A row is taken whole or refused by name; what is taken is durable, together with
+//! its entry in the ledger, before the answer leaves.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+};
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use ems_api::{
+    ErrorCode, InputError,
+    reading::{BatchStored, NewReading, Stored},
+};
+use ems_core::{
+    Fault, FaultCode, audit::AuditEvent, reading::ReadingBatch, scope::Scope, time::Timestamp,
+};
+use ems_crypto::hash::sha256;
+use ems_store::{Batch, Counts, Outcome};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::settle;
+use crate::{
+    api::{sight, window::heed},
+    app::App,
+    body::{self, Charge},
+    caller::{Caller, WriteMeterData},
+    decode::{self, Decoded, Failure, Form, Refused, Rules},
+    problem::{Problem, input_error},
+    query::{NoQuery, Query},
+};
+
+/// A body above this is decoded on a thread of its own, so that it holds up no other request.
+const INLINE_BYTES: usize = 64 * 1024;
+
+/// The media types of a batch.
+const BATCH_TYPES: [&str; 3] = ["application/json", "application/x-ndjson", "text/csv"];
+
+/// Stores one reading. A meter that is not known comes into being, unless the server is set to
+/// take registered ones only; then, as for a meter outside the caller's, the answer is 403.
+#[utoipa::path(
+    post, path = "/api/v1/data", operation_id = "storeReading", tag = "readings",
+    request_body = NewReading,
+    responses((status = 201, description = "It is on disk", body = Stored)),
+)]
+pub async fn create(
+    caller: Caller<WriteMeterData>,
+    State(app): State<Arc<App>>,
+    _: NoQuery,
+    request: Request,
+) -> Result<(StatusCode, Json<Stored>), Problem> {
+    let limits = &app.settings.limits;
+    let rules = body::Rules {
+        compressed: false,
+        ..body::Rules::rows(limits, &["application/json"])
+    };
+    let (_, bytes, charge) = body::read(&app, request, rules).await?.into_parts();
+    let large = bytes.len() > INLINE_BYTES;
+    let latest = latest(&app);
+    let decode = move || (decode::single(&bytes, latest), sha256(&bytes), charge);
+    let (row, hash, _charge) = run(large, decode).await?;
+    let (meter, reading) = row.map_err(problem)?;
+    sight::writable(caller.scope(), &meter)?;
+    let readings = ReadingBatch::of(meter, reading);
+    let refused = settle::refused(&app, &readings).await?;
+    if !refused.meters.is_empty() {
+        return Err(sight::out_of_scope(decode::NOT_REGISTERED));
+    }
+    if !refused.corrections.is_empty() {
+        let fault = Fault::new("/timestamp", FaultCode::OutOfRange, decode::TOO_OLD);
+        return Err(Problem::invalid(vec![fault]));
+    }
+    let event = event(&caller, &readings, json!({ "sha256": HEXLOWER.encode(&hash) }));
+    let counts = store(&app, &caller, readings, event).await?.counts;
+    let stored = Stored {
+        accepted: counts.accepted,
+        unchanged: counts.unchanged,
+        corrected: counts.corrected,
+    };
+    Ok((StatusCode::CREATED, Json(stored)))
+}
+
+/// Stores a batch: a JSON array, NDJSON (blank lines at the end only), or CSV with a header row.
+/// Good rows are stored and bad ones named, unless `atomic` asks for all or nothing.
+#[utoipa::path(
+    post, path = "/api/v1/data/batch", operation_id = "storeBatch", tag = "readings",
+    params(("atomic" = Option<bool>, Query,
+            description = "Whether one bad row refuses the batch (422); false when absent")),
+    request_body(
+        description = "Rows; optionally with Content-Encoding gzip or zstd",
+        content(
+            (Vec<NewReading> = "application/json"),
+            (String = "application/x-ndjson"),
+            (String = "text/csv"),
+        ),
+    ),
+    responses((status = 200, description = "The good rows are on disk", body = BatchStored)),
+)]
+pub async fn batch(
+    caller: Caller<WriteMeterData>,
+    State(app): State<Arc<App>>,
+    mut query: Query,
+    request: Request,
+) -> Result<Json<BatchStored>, Problem> {
+    let atomic = query.read("atomic", flag)?.unwrap_or(false);
+    query.finish()?;
+    let (sent, decoded) = read(&app, &caller, request).await?;
+    app.metrics.rejected(decoded.rejected);
+    if atomic && decoded.rejected > 0 {
+        return Err(Problem::invalid_rows(errors(decoded.faults), decoded.truncated));
+    }
+    let Decoded { batch: readings, rejected, faults, truncated } = decoded;
+    let mut outcome = Outcome::default();
+    if !readings.is_empty() {
+        let filters = json!({
+            "rejected": rejected,
+            "sha256": HEXLOWER.encode(&sent.hash),
+            "media_type": sent.body.media_type,
+        });
+        let event = event(&caller, &readings, filters);
+        outcome = store(&app, &caller, readings, event).await?;
+    }
+    Ok(Json(answer((rejected, faults, truncated), outcome.counts)))
+}
+
+/// Checks a batch as if it were stored, and stores nothing: what would be taken counts as
+/// `accepted`, even where it is there already.
+#[utoipa::path(
+    post, path = "/api/v1/data/validate", operation_id = "validateBatch", tag = "readings",
+    request_body(
+        description = "As for a batch",
+        content(
+            (Vec<NewReading> = "application/json"),
+            (String = "application/x-ndjson"),
+            (String = "text/csv"),
+        ),
+    ),
+    responses((status = 200, description = "What would become of it", body = BatchStored)),
+)]
+pub async fn validate(
+    caller: Caller<WriteMeterData>,
+    State(app): State<Arc<App>>,
+    _: NoQuery,
+    request: Request,
+) -> Result<Json<BatchStored>, Problem> {
+    let (_sent, decoded) = read(&app, &caller, request).await?;
+    let Decoded { batch, rejected, faults, truncated } = decoded;
+    let accepted = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+    let counts = Counts { accepted, ..Counts::default() };
+    Ok(Json(answer((rejected, faults, truncated), counts)))
+}
+
+/// The body of a batch and what its rows are held against.
+struct Body {
+    media_type: &'static str,
+    form: Form,
+    bytes: Bytes,
+    scope: Scope,
+    latest: Timestamp,
+    max_rows: Option<u64>,
+    _charge: Charge,
+}
+
+/// A body that was read, and its SHA-256.
+struct Sent {
+    body: Arc<Body>,
+    hash: [u8; 32],
+}
+
+impl Body {
+    async fn decode(self: &Arc<Self>, refused: Refused) -> Result<(Decoded, [u8; 32]), Problem> {
+        let body = Arc::clone(self);
+        let decode = move || {
+            let Body { scope, latest, max_rows, .. } = &*body;
+            let rules = Rules { scope, refused: &refused, latest: *latest, max_rows: *max_rows };
+            let decoded = decode::batch(body.form, &body.bytes, &rules).map_err(problem)?;
+            Ok((decoded, sha256(&body.bytes)))
+        };
+        run(self.bytes.len() > INLINE_BYTES, decode).await?
+    }
+}
+
+/// Reads a batch, and again without what the store has something against, so that it is named.
+async fn read(
+    app: &App,
+    caller: &Caller<WriteMeterData>,
+    request: Request,
+) -> Result<(Sent, Decoded), Problem> {
+    let limits = &app.settings.limits;
+    let rules = body::Rules::rows(limits, &BATCH_TYPES);
+    let (media_type, bytes, charge) = body::read(app, request, rules).await?.into_parts();
+    let body = Arc::new(Body {
+        media_type,
+        form: form(media_type),
+        bytes,
+        scope: caller.scope().clone(),
+        latest: latest(app),
+        max_rows: limits.batch_rows.get(),
+        _charge: charge,
+    });
+    let (mut decoded, hash) = body.decode(Refused::default()).await?;
+    let refused = settle::refused(app, &decoded.batch).await?;
+    if !refused.is_empty() {
+        (decoded, _) = body.decode(refused).await?;
+    }
+    Ok((Sent { body, hash }, decoded))
+}
+
+/// Charges the windows, then commits readings and their event together.
+async fn store(
+    app: &App,
+    caller: &Caller<WriteMeterData>,
+    readings: ReadingBatch,
+    event: AuditEvent,
+) -> Result<Outcome, Problem> {
+    let principal = caller.principal();
+    let count = u64::try_from(readings.len()).unwrap_or(u64::MAX);
+    heed(app, app.limiter.readings(principal, count).await?, "readings")?;
+    if app.settings.readings.new_meters_per_hour.get().is_some() {
+        let new = u64::try_from(settle::unknown(app, &readings).await?.len()).unwrap_or(u64::MAX);
+        heed(app, app.limiter.new_meters(principal, new).await?, "new_meters")?;
+    }
+    let batch = Batch { readings, ledger: vec![event], ..Batch::default() };
+    Ok(app.store.commit.commit(batch).await?)
+}
+
+/// The ledger's entry: counts and a hash, no meter's name. The store adds what became of the rows.
+fn event(caller: &Caller<WriteMeterData>, readings: &ReadingBatch, filters: Value) -> AuditEvent {
+    let mut event = caller.access("create", "readings");
+    event.record_count = u64::try_from(readings.len()).unwrap_or(u64::MAX);
+    event.filters = filters;
+    event
+}
+
+/// The last instant that is not the future, by the clock of now: a long body takes its time.
+fn latest(app: &App) -> Timestamp {
+    let skew = app.settings.readings.clock_skew.get().as_micros();
+    app.clock.now().saturating_add_micros(i64::try_from(skew).unwrap_or(i64::MAX))
+}
+
+/// Runs on the spot, or, where it takes long, on a thread that may.
+async fn run<T: Send + 'static>(
+    long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    if !long {
+        return Ok(work());
+    }
+    spawn_blocking(work).await.map_err(|error| Problem::internal(error.to_string()))
+}
+
+fn form(media_type: &str) -> Form {
+    match media_type {
+        "text/csv" => Form::Csv,
+        "application/x-ndjson" => Form::Ndjson,
+        _ => Form::Json,
+    }
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "has to be true or false".to_owned())
+}
+
+fn problem(failure: Failure) -> Problem {
+    match failure {
+        Failure::Malformed(why) => Problem::malformed(why),
+        Failure::Invalid { faults, truncated } => {
+            let errors = faults.into_iter().map(|fault| input_error(fault, None)).collect();
+            Problem::invalid_rows(errors, truncated)
+        }
+        Failure::TooManyRows(_) => {
+            Problem::with_detail(ErrorCode::PayloadTooLarge, failure.to_string())
+        }
+    }
+}
+
+fn errors(faults: Vec<(u64, Fault)>) -> Vec<InputError> {
+    faults.into_iter().map(|(index, fault)| input_error(fault, Some(index))).collect()
+}
+
+fn answer(
+    (rejected, faults, errors_truncated): (u64, Vec<(u64, Fault)>, bool),
+    counts: Counts,
+) -> BatchStored {
+    let Counts { accepted, unchanged, corrected } = counts;
+    let errors = errors(faults);
+    BatchStored { accepted, unchanged, corrected, rejected, errors, errors_truncated }
+}
