@@ -1,0 +1,13 @@
+//! For tests: a whole server over TLS on a port of its own, in a directory that cleans up after
+//! itself, with a clock that the test turns, and callers that speak to it.
+//!
+//! Nothing is mocked: an instance is made as `ems init` makes one, and every request goes over a
+//! socket through every layer.
+
+mod caller;
+mod clock;
+mod server;
+
+pub use caller::{Answer, Caller};
+pub use clock::TestClock;
+pub use server::{ADMIN, Builder, TestServer, files};
