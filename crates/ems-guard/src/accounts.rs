@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     key::{Key, NewKey, Rotated},
     key_changes::{key, keys, new_key, revoke_key, rotate_key, sweep},
-    rules::{PASSWORD_LENGTH, is_username},
+    rules::{PASSWORD_LENGTH, RESERVED, is_username},
     user::{NewUser, PasswordHash, User, UserPatch},
     user_changes::{change_user, new_user, remove_user, user, users},
 };
@@ -104,3 +104,6 @@ fn change(
         new_value: text(new),
     }
 }
+
+#[cfg(test)]
+mod tests;

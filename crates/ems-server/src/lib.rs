@@ -15,8 +15,10 @@ pub mod docs;
 pub mod encode;
 mod error;
 pub mod forwarded;
+pub mod instance;
 mod jobs;
 pub mod listener;
+pub mod local;
 pub mod metrics;
 pub mod middleware;
 pub mod openapi;
@@ -28,5 +30,7 @@ pub mod roles;
 pub mod router;
 pub mod serve;
 pub mod strict;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Result};

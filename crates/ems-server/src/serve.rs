@@ -240,3 +240,6 @@ fn ended(what: &str, how: Result<(), tokio::task::JoinError>) {
         tracing::error!(%error, "{what} ended badly");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ const LONGEST_NAME: usize = 64;
 /// The longest name of a key, in characters.
 const LONGEST_KEY_NAME: usize = 100;
 /// Names that stand for nobody in the logs.
-const RESERVED: [&str; 2] = ["anonymous", "system"];
+pub const RESERVED: [&str; 2] = ["anonymous", "system"];
 
 /// Whether a text has the form of a user's name: 1 to 64 characters of `[A-Za-z0-9._@-]`.
 pub fn is_username(text: &str) -> bool {

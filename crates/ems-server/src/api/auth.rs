@@ -185,3 +185,6 @@ fn one_time_code(value: Value) -> Read<()> {
     }
     Err(vec![Fault::new("", FaultCode::InvalidFormat, "a code has 6 to 8 digits")])
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,3 +139,6 @@ fn name(value: Value) -> Read<String> {
     }
     Ok(name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,7 @@ fn shown(user: accounts::User) -> User {
 }
 
 fn new_user(mut body: Object) -> Result<accounts::NewUser, Problem> {
-    let username = body.required("username", username);
+    let username = body.required("username", new_username);
     let password = body.required("password", |value| password(value, PASSWORD));
     let role = body.required("role", role);
     let bound = body.has("meters") || body.has("customer_id");
@@ -179,6 +179,15 @@ fn user_patch(mut body: Object) -> Result<accounts::UserPatch, Problem> {
     body.finish(Some(patch))
 }
 
+fn new_username(value: Value) -> Read<String> {
+    let name = username(value)?;
+    if accounts::RESERVED.contains(&&*name) {
+        let why = "this name stands for nobody in the logs";
+        return Err(vec![Fault::new("", FaultCode::Reserved, why)]);
+    }
+    Ok(name)
+}
+
 pub(super) fn username(value: Value) -> Read<String> {
     let name = strict::sized_text(value, 1, 64)?;
     if accounts::is_username(&name) {
@@ -215,3 +224,6 @@ fn customer(value: Value) -> Read<String> {
         Err(Fault::new("", FaultCode::InvalidFormat, why))
     })
 }
+
+#[cfg(test)]
+mod tests;
