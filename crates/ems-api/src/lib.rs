@@ -20,3 +20,16 @@ pub mod usage;
 pub use page::Page;
 pub use problem::{ErrorCode, InputError, Problem};
 pub use secret::SecretText;
+
+/// The domain types that bodies hold, for those who know this crate alone.
+pub mod domain {
+    pub use ems_core::{
+        FaultCode,
+        meter::MeterId,
+        policy,
+        quantity::Location,
+        role::{Grant, Permission, Role},
+        scope::Pattern,
+        time::Timestamp,
+    };
+}

@@ -64,6 +64,38 @@ pub enum FaultCode {
 }
 
 impl FaultCode {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::MissingField,
+        Self::UnknownField,
+        Self::DuplicateField,
+        Self::WrongType,
+        Self::OutOfRange,
+        Self::InvalidFormat,
+        Self::TooLong,
+        Self::FutureTimestamp,
+        Self::Reserved,
+        Self::OutOfScope,
+    ];
+
+    /// What it means, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Malformed => "The row is not well-formed",
+            Self::MissingField => "A required field is absent",
+            Self::UnknownField => "A field that is not known",
+            Self::DuplicateField => "A field given twice",
+            Self::WrongType => "A value of another JSON type",
+            Self::OutOfRange => "A number or an instant outside its bounds",
+            Self::InvalidFormat => "A text that does not have the required form",
+            Self::TooLong => "A text longer than allowed",
+            Self::FutureTimestamp => "A timestamp later than now and the allowed skew",
+            Self::Reserved => "A name that the API keeps for itself",
+            Self::OutOfScope => "A meter outside the caller's scope",
+        }
+    }
+
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
