@@ -1,0 +1,3 @@
+//! The HTTP interface, a file a resource.
+
+mod data;

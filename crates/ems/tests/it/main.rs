@@ -1,0 +1,9 @@
+//! One binary for all integration tests, in the shape of what they ask.
+
+mod api;
+mod cli;
+mod crash;
+mod policy;
+mod samples;
+mod secrecy;
+mod tokens;
