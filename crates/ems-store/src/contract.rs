@@ -511,17 +511,39 @@ pub(crate) async fn a_meter_may_be_described_before_its_first_reading(open: Open
         ..Batch::default()
     };
     store.commit.commit(described).await.unwrap();
-    let name = store.subjects.pseudonym(&Subject::Meter(meter("d1"))).await.unwrap();
+    let name = store
+        .subjects
+        .pseudonym(&Subject::Meter(meter("d1")))
+        .await
+        .unwrap();
     assert!(name.is_some());
-    let record = store.records.get(Table::Meters, "d1").await.unwrap().unwrap();
+    let record = store
+        .records
+        .get(Table::Meters, "d1")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(&*record.value, br#"{"site":"north"}"#);
     let outcome = store.commit.commit(batch(&[("d1", 1, 1.0)])).await.unwrap();
     assert_eq!(outcome.counts.accepted, 1);
     store.commit.close().await.unwrap();
     drop(store);
     let store = open();
-    let record = store.records.get(Table::Meters, "d1").await.unwrap().unwrap();
+    let record = store
+        .records
+        .get(Table::Meters, "d1")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(&*record.value, br#"{"site":"north"}"#);
-    assert_eq!(store.segments.statistics(&meter("d1")).await.unwrap().readings, 1);
+    assert_eq!(
+        store
+            .segments
+            .statistics(&meter("d1"))
+            .await
+            .unwrap()
+            .readings,
+        1
+    );
     store.commit.close().await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! What has been folded: segments, manifests, records and the ledger in one redb file, every value
 //! sealed and bound to its place. Written only by a fold, in one transaction.
 
-use std::{path::Path, sync::Arc};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
 
 use ems_crypto::seal::{DataKey, Sealer, aad};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -27,6 +27,14 @@ const RECORDS: TableDefinition<'_, Token, &[u8]> = TableDefinition::new("records
 const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
 const LEDGER_CHUNK: usize = 256;
 const CACHE_BYTES: usize = 64 << 20;
+
+/// Makes an engine's file where it is not, for its owner alone.
+pub(crate) fn private_file(path: &Path) -> Result<()> {
+    let mut options = OpenOptions::new();
+    let made = options.append(true).create(true).mode(0o600).open(path);
+    made.map(drop)
+        .map_err(Error::io(path.display().to_string()))
+}
 
 /// Turns an engine's error into ours.
 pub(crate) fn engine(error: impl Into<redb::Error>) -> Error {
@@ -67,10 +75,12 @@ impl Disk {
         let subjects = ["head", "records", "ledger"].map(Subject::Table);
         keys.ensure(&subjects)?;
         let [head, records, ledger] = subjects.map(|subject| keys.existing(&subject));
+        let file = dir.join("engine.redb");
+        private_file(&file)?;
         let mut builder = Database::builder();
         let db = builder
             .set_cache_size(CACHE_BYTES)
-            .create(dir.join("engine.redb"))
+            .create(file)
             .map_err(engine)?;
         let disk = Self {
             db,

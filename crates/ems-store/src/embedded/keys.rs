@@ -19,7 +19,10 @@ use ems_crypto::{
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::{disk::engine, journal::sync_dir};
+use super::{
+    disk::{engine, private_file},
+    journal::sync_dir,
+};
 use crate::{Error, Result, subject::Subject};
 
 /// A keyed hash of a name: all that a key of the engine shows.
@@ -67,6 +70,7 @@ impl KeyTree {
             ring.add_pages(PAGES_AHEAD);
             write_ring(dir, &ring, &root)?;
         }
+        private_file(&pages)?;
         let wrapped = Database::create(&pages).map_err(engine)?;
         let subjects = count(&wrapped)?;
         let mut tree = Self {

@@ -219,6 +219,20 @@ async fn nothing_stored_is_in_clear() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    crash(&home, async |store| {
+        store.commit.commit(batch(&[("a", 1, 1.0)])).await.unwrap();
+    })
+    .await;
+    for file in home.files() {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", file.display());
+    }
+}
+
 #[test]
 fn a_second_process_on_the_same_directory_is_refused() {
     let home = Home::new();
