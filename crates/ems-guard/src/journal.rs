@@ -123,7 +123,7 @@ impl Journal {
         let Some(event) = admitted else { return };
         if let Err(event) = self.queue.push(event) {
             // The writer is behind: what does not fit is counted as if it were a flood.
-            self.floods.lock().suppress(kind, by, now, event);
+            self.floods.lock().suppress(kind, by, now, *event);
         }
     }
 

@@ -88,14 +88,16 @@ impl Limiter {
             return Ok(None);
         };
         let rate = self.take("default", limit, key, 0).await?;
-        Ok(rate.filter(|rate| rate.verdict.remaining == 0).map(|rate| Rate {
-            verdict: Verdict {
-                allowed: false,
-                retry_after_micros: Some(rate.verdict.reset_after_micros),
-                ..rate.verdict
-            },
-            ..rate
-        }))
+        Ok(rate
+            .filter(|rate| rate.verdict.remaining == 0)
+            .map(|rate| Rate {
+                verdict: Verdict {
+                    allowed: false,
+                    retry_after_micros: Some(rate.verdict.reset_after_micros),
+                    ..rate.verdict
+                },
+                ..rate
+            }))
     }
 
     /// The bound and the name of a caller's window of requests; `None`: no window holds it.
@@ -121,8 +123,12 @@ impl Limiter {
     /// # Errors
     /// [`crate::Error::Store`] where shared windows cannot be asked.
     pub async fn readings(&self, principal: &Principal, count: u64) -> Result<Option<Rate>> {
-        self.amount(principal, "readings", (self.limits.readings_per_hour, count))
-            .await
+        self.amount(
+            principal,
+            "readings",
+            (self.limits.readings_per_hour, count),
+        )
+        .await
     }
 
     /// Counts the meters that one request brings into being, all or none. `None`: no window holds
@@ -131,8 +137,12 @@ impl Limiter {
     /// # Errors
     /// [`crate::Error::Store`] where shared windows cannot be asked.
     pub async fn new_meters(&self, principal: &Principal, count: u64) -> Result<Option<Rate>> {
-        self.amount(principal, "meters", (self.limits.new_meters_per_hour, count))
-            .await
+        self.amount(
+            principal,
+            "meters",
+            (self.limits.new_meters_per_hour, count),
+        )
+        .await
     }
 
     async fn amount(
@@ -325,6 +335,22 @@ mod tests {
         let never = take(101).await;
         assert!(!never.allowed());
         assert_eq!(never.retry_after_seconds(), None);
+    }
+
+    #[tokio::test]
+    async fn asking_whether_a_window_is_full_takes_nothing() {
+        let limiter = limiter(LIMITS);
+        let key = principal("key:a", Kind::Key { id: "a".into() });
+        for _ in 0..10 {
+            assert_eq!(limiter.full(Whom::Principal(&key)).await.unwrap(), None);
+        }
+        assert!(passes(&limiter, Whom::Principal(&key)).await);
+        assert_eq!(limiter.full(Whom::Principal(&key)).await.unwrap(), None);
+        assert!(passes(&limiter, Whom::Principal(&key)).await);
+        let full = limiter.full(Whom::Principal(&key)).await.unwrap().unwrap();
+        assert!(!full.allowed() && full.retry_after_seconds().is_some());
+        let local = Principal::local(0);
+        assert_eq!(limiter.full(Whom::Principal(&local)).await.unwrap(), None);
     }
 
     #[test]

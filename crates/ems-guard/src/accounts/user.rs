@@ -136,10 +136,6 @@ impl NewUser {
 
 /// A change of a user. `None` leaves as it is; `Some(None)` takes away.
 #[derive(Debug, Clone, Default)]
-#[expect(
-    clippy::option_option,
-    reason = "absent, null and there are three things"
-)]
 pub struct UserPatch {
     /// A new password; all sessions of the user end.
     pub password: Option<Password>,

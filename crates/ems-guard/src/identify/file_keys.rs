@@ -83,12 +83,18 @@ impl FileKeys {
             let right = *entry.right.read();
             let known = right.is_some_and(|right| constant_time_eq(&right, &digest));
             let mut attempts = self.attempts.lock();
-            !known && attempts.get(&digest).is_none_or(|attempt| !attempt.initialized())
+            !known
+                && attempts
+                    .get(&digest)
+                    .is_none_or(|attempt| !attempt.initialized())
         })
     }
 
     fn entry(&self, text: &str) -> Option<&Entry> {
-        let end = text.char_indices().nth(PREFIX).map_or(text.len(), |(at, _)| at);
+        let end = text
+            .char_indices()
+            .nth(PREFIX)
+            .map_or(text.len(), |(at, _)| at);
         let entry = text.get(..end).and_then(|prefix| self.entries.get(prefix));
         entry.filter(|_| text.len() <= LONGEST)
     }

@@ -44,3 +44,52 @@ impl Slow {
         done.await.map_err(|_| Error::Busy)
     }
 }
+
+#[cfg(test)]
+impl Slow {
+    /// Takes every turn, for as long as the answer is held.
+    pub(crate) fn exhaust(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let count = u32::try_from(self.permits.available_permits()).unwrap();
+        Arc::clone(&self.permits)
+            .try_acquire_many_owned(count)
+            .unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn never_more_at_once_than_there_are_cores() {
+        let slow = Arc::new(Slow::new());
+        let cores = slow.permits.available_permits();
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let tasks: Vec<_> = (0..64)
+            .map(|_| {
+                let (slow, now, most) = (slow.clone(), now.clone(), most.clone());
+                let work = move || {
+                    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    thread::yield_now();
+                    now.fetch_sub(1, Ordering::SeqCst);
+                };
+                tokio::spawn(async move { slow.run(work).await.unwrap() })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!((1..=cores).contains(&most.load(Ordering::SeqCst)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_is_told_so() {
+        let slow = Slow::new();
+        let turns = slow.exhaust();
+        assert!(matches!(slow.run(|| ()).await, Err(Error::Busy)));
+        drop(turns);
+        assert!(slow.run(|| ()).await.is_ok());
+    }
+}

@@ -1,5 +1,6 @@
 //! `audit.log`: the ledger, rendered line by line with its index. It resumes from the last line of
-//! the file, so that nothing is missing and nothing is doubled over restarts and failures.
+//! the file (or of `audit.log.1`, where the file is empty), so that nothing is missing and nothing is
+//! doubled over restarts and failures. Where both are gone, it begins with the first entry.
 
 use std::{
     io,

@@ -34,10 +34,10 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Queues an event, without waiting; gives it back where the queue is full.
-    pub(super) fn push(&self, event: Event) -> Result<(), Event> {
+    pub(super) fn push(&self, event: Event) -> Result<(), Box<Event>> {
         use std::sync::mpsc::TrySendError::{Disconnected, Full};
         match self.sender.try_send(Message::Event(Box::new(event))) {
-            Err(Full(Message::Event(event))) => Err(*event),
+            Err(Full(Message::Event(event))) => Err(event),
             Err(Disconnected(_) | Full(Message::Close)) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 Ok(())

@@ -27,16 +27,10 @@ pub async fn login(
     let user = accounts::find_user(identities, username).await?;
     let user = user.map(|Read { value, .. }| value);
     let given = password.clone();
-    let hash = user
-        .as_ref()
-        .map(|user| user.password_hash.as_str().to_owned());
-    let work = move || match hash {
-        Some(hash) => password::verify(&given, &hash),
-        None => {
-            password::verify(&given, password::dummy_hash());
-            false
-        }
-    };
+    let hash = user.as_ref().map(|user| user.password_hash.as_str());
+    // A password that nobody has, in the place of an unknown user's.
+    let hash = hash.unwrap_or_else(|| password::dummy_hash()).to_owned();
+    let work = move || password::verify(&given, &hash);
     let right = identities.passwords().run(work).await?;
     let Some(user) = user.filter(|user| right && !user.disabled) else {
         return Err(AuthFault::WrongPassword.into());

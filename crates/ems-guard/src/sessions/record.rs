@@ -200,3 +200,6 @@ pub(crate) async fn removals(store: &Store, username: &str) -> Result<Vec<Record
     let change = |(_, session): &(u64, Session)| remove(Table::Sessions, &session.id, Expect::Any);
     Ok(sessions.iter().map(change).collect())
 }
+
+#[cfg(test)]
+mod tests;
