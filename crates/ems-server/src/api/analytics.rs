@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Values of `meter_id` at most.
-const MAX_NAMES: usize = 1000;
+const MAX_NAMES: usize = 200;
 /// Meters at most.
 const MAX_METERS: usize = 10_000;
 /// Buckets at most: a bit under three years of quarters of an hour.
@@ -41,7 +41,7 @@ const MAX_CELLS: usize = 1_000_000;
     params(
         ("meter_id" = Vec<String>, Query, style = Form, explode, min_items = 1,
          description = "A meter, a prefix such as `plant7-*` (which means the caller's meters \
-                        that begin so), or `*`; may be given up to 1000 times"),
+                        that begin so), or `*`; may be given up to 200 times"),
         ("start" = Option<String>, Query, format = DateTime,
          description = "The first instant; the first reading's when absent"),
         ("end" = Option<String>, Query, format = DateTime,
@@ -81,7 +81,7 @@ impl Asked {
     fn take(mut query: Query) -> Result<Self, Problem> {
         let names = query.many("meter_id");
         if names.is_empty() || names.len() > MAX_NAMES {
-            let why = "has to be given, at most 1000 times";
+            let why = "has to be given, at most 200 times";
             return Err(Problem::parameter("meter_id", why));
         }
         let pattern = |name: &String| {
@@ -261,3 +261,6 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Problem::internal(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

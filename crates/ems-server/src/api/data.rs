@@ -68,3 +68,6 @@ fn range(query: &mut Query) -> Result<TimeRange, Problem> {
 pub(super) fn instant(query: &mut Query, name: &str) -> Result<Option<Timestamp>, Problem> {
     query.read(name, |text| Timestamp::parse(text).map_err(|fault| fault.detail))
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,7 @@ pub(super) async fn answer(
         "media_type": form.content_type(),
         "stream": "begun",
     });
+    event.record_count = 0;
     app.store.commit.commit(Batch::note(event.clone())).await?;
     let (sender, receiver) = mpsc::channel(1);
     let run = Run { app, sender, event, rows: Rows::new(form, meter.clone()) };
