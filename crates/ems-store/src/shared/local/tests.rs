@@ -1,3 +1,5 @@
+//! Windows against a model that forgets nothing.
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use proptest::prelude::*;
