@@ -1,3 +1,7 @@
 //! The HTTP interface, a file a resource.
 
+mod analytics;
+mod auth;
 mod data;
+mod input;
+mod meters;
