@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     SecretText,
-    schema::{GrantName, RoleName},
+    schema::{GrantName, RoleName, ScopeEntry},
 };
 
 /// Makes a user.
@@ -30,7 +30,7 @@ pub struct NewUser {
     /// The meters it sees: ids, prefixes such as `plant7-*`, `*` for all. Required for viewers and
     /// meter readers; without it an analyst or admin has all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Vec<String>, required = false, min_items = 1, max_items = 1000)]
+    #[schema(value_type = Vec<ScopeEntry>, required = false, min_items = 1, max_items = 1000)]
     pub meters: Option<Vec<Pattern>>,
     /// The customer whose meters it sees, in place of `meters`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ pub struct UserPatch {
     pub role: Option<Role>,
     /// Other meters.
     #[serde(default, with = "double", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<String>>, required = false, min_items = 1, max_items = 1000)]
+    #[schema(value_type = Option<Vec<ScopeEntry>>, required = false, min_items = 1, max_items = 1000)]
     pub meters: Option<Option<Vec<Pattern>>>,
     /// Another customer.
     #[serde(default, with = "double", skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub struct User {
     pub role: Role,
     /// The meters it is bound to, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Vec<String>, required = false)]
+    #[schema(value_type = Vec<ScopeEntry>, required = false)]
     pub meters: Option<Vec<Pattern>>,
     /// The customer it is bound to, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]

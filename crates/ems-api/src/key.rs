@@ -4,7 +4,10 @@ use ems_core::{role::Role, scope::Pattern, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{SecretText, schema::RoleName};
+use crate::{
+    SecretText,
+    schema::{RoleName, ScopeEntry},
+};
 
 /// Makes a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,7 +23,7 @@ pub struct NewKey {
     #[schema(value_type = RoleName)]
     pub role: Role,
     /// The meters it is for: ids, prefixes such as `plant7-*`, `*` for all.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 1000)]
+    #[schema(value_type = Vec<ScopeEntry>, min_items = 1, max_items = 1000)]
     pub meters: Vec<Pattern>,
     /// When it ends; it must lie in the future. Without it the key lives until it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +43,7 @@ pub struct Key {
     #[schema(value_type = RoleName)]
     pub role: Role,
     /// The meters it is for.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ScopeEntry>)]
     pub meters: Vec<Pattern>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]

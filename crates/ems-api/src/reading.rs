@@ -20,13 +20,13 @@ pub struct NewReading {
     /// Energy of the interval in kWh.
     #[schema(minimum = 0, maximum = 100_000, example = 0.25)]
     pub energy_consumption: f64,
-    /// Active by apparent power.
+    /// Active by apparent power; null is as good as absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = f64, required = false, minimum = 0, maximum = 1, example = 0.95)]
+    #[schema(minimum = 0, maximum = 1, example = 0.95)]
     pub power_factor: Option<f64>,
-    /// Where it was taken; no control characters.
+    /// Where it was taken; no control characters; null is as good as absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, required = false, pattern = r"^[^\x00-\x1f\x7f-\x9f]{0,200}$")]
+    #[schema(value_type = Option<String>, pattern = r"^[^\x00-\x1f\x7f-\x9f]{0,200}$")]
     pub location: Option<Location>,
 }
 

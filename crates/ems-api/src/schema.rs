@@ -54,6 +54,28 @@ impl ToSchema for GrantName {
     }
 }
 
+/// The schema of [`ems_core::scope::Pattern`].
+pub struct ScopeEntry;
+
+impl PartialSchema for ScopeEntry {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "A meter id, a prefix and `*` such as `plant7-*`, or `*` for all.",
+            ))
+            .pattern(Some(SCOPE_ENTRY))
+            .examples(["plant7-*"])
+            .into()
+    }
+}
+
+impl ToSchema for ScopeEntry {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ScopeEntry")
+    }
+}
+
 /// A grant's name on the wire.
 pub fn grant_name(grant: Grant) -> &'static str {
     match grant {

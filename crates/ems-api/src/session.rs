@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     SecretText,
-    schema::{GrantName, RoleName},
+    schema::{GrantName, RoleName, ScopeEntry},
 };
 
 /// Asks for tokens by name and password.
@@ -78,7 +78,7 @@ pub struct Me {
     #[schema(value_type = RoleName)]
     pub role: Role,
     /// The meters it sees; `*` for all.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ScopeEntry>)]
     pub meters: Vec<Pattern>,
     /// Its single permissions.
     #[schema(value_type = Vec<GrantName>)]

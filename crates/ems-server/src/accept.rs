@@ -27,10 +27,13 @@ pub fn choose(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static 
     let best = if ranges.is_empty() {
         offered.first().copied()
     } else {
-        let weighed = offered.iter().map(|offer| (weight(&preferences, offer), *offer));
+        let weighed = offered
+            .iter()
+            .map(|offer| (weight(&preferences, offer), *offer));
         // `max_by_key` gives the last of equals, and the server's first is to win.
         let best = weighed.rev().max_by_key(|(weight, _)| *weight);
-        best.filter(|(weight, _)| *weight > 0).map(|(_, offer)| offer)
+        best.filter(|(weight, _)| *weight > 0)
+            .map(|(_, offer)| offer)
     };
     best.ok_or_else(|| {
         let detail = format!("media types given here: {}", offered.join(", "));
@@ -45,7 +48,10 @@ fn preference(text: &str) -> Option<Preference<'_>> {
         .filter_map(|part| part.split_once('='))
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
         .map(|(_, value)| thousandths(value.trim()));
-    Some(Preference { range, weight: quality.unwrap_or(1000) })
+    Some(Preference {
+        range,
+        weight: quality.unwrap_or(1000),
+    })
 }
 
 /// A weight `0` to `1` with at most three decimals, in thousandths; what is no weight counts as 0.
@@ -65,7 +71,10 @@ fn weight(preferences: &[Preference<'_>], offer: &str) -> u16 {
     let closeness = |range: &str| {
         if range.eq_ignore_ascii_case(offer) {
             Some(2)
-        } else if range.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(kind)) {
+        } else if range
+            .strip_suffix("/*")
+            .is_some_and(|range| range.eq_ignore_ascii_case(kind))
+        {
             Some(1)
         } else {
             (range == "*/*").then_some(0)
@@ -91,7 +100,10 @@ mod tests {
 
     #[test]
     fn gives_what_the_client_likes_best_and_the_first_of_equals() {
-        assert_eq!(choose(&HeaderMap::new(), &OFFERED).unwrap(), "application/json");
+        assert_eq!(
+            choose(&HeaderMap::new(), &OFFERED).unwrap(),
+            "application/json"
+        );
         for (accept, expected) in [
             (" ,", "application/json"),
             ("*/*", "application/json"),
@@ -99,9 +111,15 @@ mod tests {
             ("Text/CSV;q=0.1", "text/csv"),
             ("text/*, application/json;q=0.9", "text/csv"),
             ("application/json;q=0.2, */*;q=0.3", "text/csv"),
-            ("text/html, application/xhtml+xml, */*;q=0.8", "application/json"),
+            (
+                "text/html, application/xhtml+xml, */*;q=0.8",
+                "application/json",
+            ),
             ("text/csv;q=0, */*", "application/json"),
-            ("application/*;q=0.5, application/json;q=0", "application/x-ndjson"),
+            (
+                "application/*;q=0.5, application/json;q=0",
+                "application/x-ndjson",
+            ),
         ] {
             assert_eq!(chosen(accept), Some(expected), "{accept}");
         }
@@ -109,7 +127,13 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_give() {
-        for accept in ["text/html", "image/*", "*/*;q=0", "application/json;q=0.000", "json"] {
+        for accept in [
+            "text/html",
+            "image/*",
+            "*/*;q=0",
+            "application/json;q=0.000",
+            "json",
+        ] {
             assert_eq!(chosen(accept), None, "{accept}");
         }
     }

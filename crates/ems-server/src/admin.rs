@@ -35,7 +35,10 @@ impl AdminSocket {
     pub fn bind(path: &Path) -> Result<Self> {
         let place = path.display().to_string();
         if let Some(directory) = path.parent() {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory);
             made.map_err(Error::io(directory.display()))?;
         }
         match fs::remove_file(path) {
@@ -47,14 +50,21 @@ impl AdminSocket {
         let listener = UnixListener::bind(path).map_err(Error::io(&place))?;
         let mode = fs::Permissions::from_mode(0o600);
         fs::set_permissions(path, mode).map_err(Error::io(place))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
     }
 
     /// Serves until told to stop; then the socket's file is gone.
     pub(crate) async fn run(self, router: Router, stop: CancellationToken) {
         let path = self.path;
         let own = rustix::process::geteuid().as_raw();
-        let owners = Owners { listener: self.listener, router, own };
+        let owners = Owners {
+            listener: self.listener,
+            router,
+            own,
+        };
         plain::serve(&owners, stop).await;
         if let Err(error) = fs::remove_file(&path) {
             tracing::warn!(%error, "the admin socket could not be removed");

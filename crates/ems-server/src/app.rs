@@ -64,10 +64,19 @@ impl App {
     pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
         let Loaded { settings, secrets } = loaded;
         let options = store_options(&settings);
-        let Secrets { root_key, token_keys, pepper, api_keys, .. } = secrets;
+        let Secrets {
+            root_key,
+            token_keys,
+            pepper,
+            api_keys,
+            ..
+        } = secrets;
         let store = embedded::open(options, root_key, Arc::clone(&clock))?;
         let metrics = Metrics::new();
-        let commit = Arc::new(MeteredCommit::new(Arc::clone(&store.commit), metrics.clone()));
+        let commit = Arc::new(MeteredCommit::new(
+            Arc::clone(&store.commit),
+            metrics.clone(),
+        ));
         let store = Store { commit, ..store };
         let identities = identify::Options {
             token_keys,
@@ -120,7 +129,12 @@ pub(crate) fn store_options(settings: &Settings) -> embedded::Options {
 }
 
 fn file_key(key: FileKey) -> identify::FileKey {
-    identify::FileKey { prefix: key.prefix, hash: key.hash, role: key.role, meters: key.meters }
+    identify::FileKey {
+        prefix: key.prefix,
+        hash: key.hash,
+        role: key.role,
+        meters: key.meters,
+    }
 }
 
 fn journal_options(settings: &Settings) -> journal::Options {
@@ -147,7 +161,9 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp::saturating_from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 }

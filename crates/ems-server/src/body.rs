@@ -25,11 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
-    caller::Identified,
-    config::Limits,
-    listener::BodyError,
-    problem::Problem,
+    app::App, caller::Identified, config::Limits, listener::BodyError, problem::Problem,
     strict::Object,
 };
 
@@ -56,9 +52,16 @@ pub struct Charge(Option<OwnedSemaphorePermit>);
 impl Budget {
     /// A budget of so many bytes; 0 for no bound.
     pub fn new(bytes: usize) -> Self {
-        let all = if bytes == 0 { Semaphore::MAX_PERMITS } else { bytes.div_ceil(UNIT) };
+        let all = if bytes == 0 {
+            Semaphore::MAX_PERMITS
+        } else {
+            bytes.div_ceil(UNIT)
+        };
         let all = all.min(Semaphore::MAX_PERMITS);
-        Self { units: Arc::new(Semaphore::new(all)), all }
+        Self {
+            units: Arc::new(Semaphore::new(all)),
+            all,
+        }
     }
 
     /// Adds bytes to a charge, waiting for others to give theirs back.
@@ -100,7 +103,12 @@ impl Rules {
     /// One JSON document about one thing.
     pub fn document(limits: &Limits) -> Self {
         let most = DOCUMENT_BYTES.min(bound(limits.body_bytes.in_memory()));
-        Self { media_types: &["application/json"], compressed: false, sent: most, expanded: most }
+        Self {
+            media_types: &["application/json"],
+            compressed: false,
+            sent: most,
+            expanded: most,
+        }
     }
 
     /// Many rows, in any of the media types.
@@ -115,7 +123,11 @@ impl Rules {
 
     fn without_credential(self, limits: &Limits) -> Self {
         let most = bound(limits.anonymous_body_bytes.in_memory());
-        Self { sent: self.sent.min(most), expanded: self.expanded.min(most), ..self }
+        Self {
+            sent: self.sent.min(most),
+            expanded: self.expanded.min(most),
+            ..self
+        }
     }
 }
 
@@ -144,7 +156,11 @@ impl Payload {
 /// Reads a request's body. Its media type and coding are looked at before a byte of it.
 pub async fn read(app: &App, request: Request, rules: Rules) -> Result<Payload, Problem> {
     let known = request.extensions().get::<Identified>().is_some();
-    let rules = if known { rules } else { rules.without_credential(&app.settings.limits) };
+    let rules = if known {
+        rules
+    } else {
+        rules.without_credential(&app.settings.limits)
+    };
     let headers = request.headers();
     let media_type = media_type(headers, rules.media_types)?;
     let coding = coding(headers, rules.compressed)?;
@@ -154,16 +170,30 @@ pub async fn read(app: &App, request: Request, rules: Rules) -> Result<Payload, 
     // all getting stuck half-way; a stranger is charged for no more than he has sent.
     let reserved = if known { declared } else { 0 };
     app.budget.charge(&mut charge, reserved).await?;
-    let body = collect(&app.budget, request.into_body(), rules.sent, (reserved, &mut charge)).await?;
+    let body = collect(
+        &app.budget,
+        request.into_body(),
+        rules.sent,
+        (reserved, &mut charge),
+    )
+    .await?;
     let Some(coding) = coding else {
-        return Ok(Payload { media_type, bytes: body.into(), charge });
+        return Ok(Payload {
+            media_type,
+            bytes: body.into(),
+            charge,
+        });
     };
     let budget = app.budget.clone();
     let expand = move || expand(&budget, &body, coding, (rules.expanded, charge));
     let (bytes, charge) = tokio::task::spawn_blocking(expand)
         .await
         .map_err(|error| Problem::internal(error.to_string()))??;
-    Ok(Payload { media_type, bytes, charge })
+    Ok(Payload {
+        media_type,
+        bytes,
+        charge,
+    })
 }
 
 async fn collect(
@@ -211,7 +241,11 @@ fn coding(headers: &HeaderMap, compressed: bool) -> Result<Option<Coding>, Probl
         (Some(value), None) => value,
         (Some(_), Some(_)) => return Err(unsupported_coding(compressed)),
     };
-    let name = value.to_str().unwrap_or_default().trim().to_ascii_lowercase();
+    let name = value
+        .to_str()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     match (&*name, compressed) {
         ("identity", _) => Ok(None),
         ("gzip" | "x-gzip", true) => Ok(Some(Coding::Gzip)),
@@ -239,11 +273,15 @@ fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<&'static st
     };
     let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
-    let utf8 = parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
-        !name.trim().eq_ignore_ascii_case("charset")
-            || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-    });
-    let found = taken.iter().find(|media_type| media_type.eq_ignore_ascii_case(essence));
+    let utf8 = parts
+        .filter_map(|part| part.split_once('='))
+        .all(|(name, value)| {
+            !name.trim().eq_ignore_ascii_case("charset")
+                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        });
+    let found = taken
+        .iter()
+        .find(|media_type| media_type.eq_ignore_ascii_case(essence));
     found.copied().filter(|_| utf8).ok_or_else(unsupported)
 }
 
@@ -252,7 +290,11 @@ fn declared_length(headers: &HeaderMap, most: usize) -> Result<usize, Problem> {
         return Ok(0);
     };
     // hyper has refused what is no number; one that no usize holds is too large all the same.
-    let length = value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+    let length = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(usize::MAX);
     if length > most {
         return Err(Problem::new(ErrorCode::PayloadTooLarge));
     }
@@ -276,7 +318,11 @@ fn expand(
         Handle::current().block_on(budget.charge(&mut charge, STEP))?;
         bytes.reserve(STEP);
         let step = u64::try_from(STEP).unwrap_or(u64::MAX);
-        let read = reader.by_ref().take(step).read_to_end(&mut bytes).map_err(broken)?;
+        let read = reader
+            .by_ref()
+            .take(step)
+            .read_to_end(&mut bytes)
+            .map_err(broken)?;
         if bytes.len() > most {
             return Err(Problem::new(ErrorCode::PayloadTooLarge));
         }

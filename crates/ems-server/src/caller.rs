@@ -159,8 +159,13 @@ impl<P> Caller<P> {
 
     /// An entry for the ledger that one record of the configuration was changed.
     pub fn change(&self, action: &str, table: &str, change: Change) -> AuditEvent {
-        let event = self.act().event(AuditKind::ConfigurationChange, action, table);
-        AuditEvent { change: Some(change), ..event }
+        let event = self
+            .act()
+            .event(AuditKind::ConfigurationChange, action, table);
+        AuditEvent {
+            change: Some(change),
+            ..event
+        }
     }
 }
 
@@ -175,6 +180,10 @@ impl<P: Requirement, S: Send + Sync> FromRequestParts<S> for Caller<P> {
         if P::PERMISSION.is_some_and(|permission| !principal.may(permission)) {
             return Err(Problem::new(ErrorCode::InsufficientPermissions));
         }
-        Ok(Self { principal, facts, permission: PhantomData })
+        Ok(Self {
+            principal,
+            facts,
+            permission: PhantomData,
+        })
     }
 }

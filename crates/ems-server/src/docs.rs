@@ -27,7 +27,10 @@ impl Documents {
     /// Renders both.
     pub fn render() -> Self {
         let document = crate::openapi::document();
-        Self { openapi: document.to_string(), page: page(&document) }
+        Self {
+            openapi: document.to_string(),
+            page: page(&document),
+        }
     }
 }
 
@@ -46,12 +49,18 @@ fn page(document: &Value) -> String {
     for tag in array(document, "/tags") {
         let name = string(tag, "/name");
         let title = string(tag, "/description");
-        put(&mut html, format_args!("<h2 id=\"{0}\">{1}</h2>\n", text(name), text(title)));
+        put(
+            &mut html,
+            format_args!("<h2 id=\"{0}\">{1}</h2>\n", text(name), text(title)),
+        );
         operations(&mut html, document, name);
     }
     html.push_str("<h2 id=\"bodies\">Bodies</h2>\n");
     for (name, schema) in object(document, "/components/schemas") {
-        put(&mut html, format_args!("<h3 id=\"schema-{0}\">{0}</h3>\n", text(name)));
+        put(
+            &mut html,
+            format_args!("<h3 id=\"schema-{0}\">{0}</h3>\n", text(name)),
+        );
         fields(&mut html, schema);
     }
     problems(&mut html);
@@ -72,11 +81,14 @@ fn operations(html: &mut String, document: &Value, tag: &str) {
 fn one(html: &mut String, (path, method): (&str, &str), operation: &Value) {
     let method = method.to_uppercase();
     let id = string(operation, "/operationId");
-    put(html, format_args!(
-        "<h3 id=\"{}\"><span class=\"method\">{method}</span>{}</h3>\n",
-        text(id),
-        text(path)
-    ));
+    put(
+        html,
+        format_args!(
+            "<h3 id=\"{}\"><span class=\"method\">{method}</span>{}</h3>\n",
+            text(id),
+            text(path)
+        ),
+    );
     let summary = string(operation, "/summary");
     put(html, format_args!("<p>{}</p>\n", text(summary)));
     let need = match policy::need(&method, path) {
@@ -89,19 +101,29 @@ fn one(html: &mut String, (path, method): (&str, &str), operation: &Value) {
     if !parameters.is_empty() {
         html.push_str("<table><tr><th>Parameter</th><th>In</th><th>Form</th><th></th></tr>\n");
         for parameter in parameters {
-            put(html, format_args!(
-                "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                text(string(parameter, "/name")),
-                text(string(parameter, "/in")),
-                form(parameter.get("schema").unwrap_or(&Value::Null)),
-                text(string(parameter, "/description")),
-            ));
+            put(
+                html,
+                format_args!(
+                    "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                    text(string(parameter, "/name")),
+                    text(string(parameter, "/in")),
+                    form(parameter.get("schema").unwrap_or(&Value::Null)),
+                    text(string(parameter, "/description")),
+                ),
+            );
         }
         html.push_str("</table>\n");
     }
     for (media_type, content) in object(operation, "/requestBody/content") {
         let schema = content.get("schema").unwrap_or(&Value::Null);
-        put(html, format_args!("<p>Body: <code>{}</code> {}</p>\n", text(media_type), form(schema)));
+        put(
+            html,
+            format_args!(
+                "<p>Body: <code>{}</code> {}</p>\n",
+                text(media_type),
+                form(schema)
+            ),
+        );
     }
     html.push_str("<table><tr><th>Status</th><th>Answer</th></tr>\n");
     for (status, response) in object(operation, "/responses") {
@@ -109,7 +131,10 @@ fn one(html: &mut String, (path, method): (&str, &str), operation: &Value) {
             Some(name) if !name.is_empty() => "<a href=\"#problems\">a problem</a>".to_owned(),
             _ => success(response),
         };
-        put(html, format_args!("<tr><td>{}</td><td>{answer}</td></tr>\n", text(status)));
+        put(
+            html,
+            format_args!("<tr><td>{}</td><td>{answer}</td></tr>\n", text(status)),
+        );
     }
     html.push_str("</table>\n");
 }
@@ -118,7 +143,10 @@ fn success(response: &Value) -> String {
     let mut html = text(string(response, "/description"));
     for (media_type, content) in object(response, "/content") {
         let schema = content.get("schema").unwrap_or(&Value::Null);
-        put(&mut html, format_args!("; <code>{}</code> {}", text(media_type), form(schema)));
+        put(
+            &mut html,
+            format_args!("; <code>{}</code> {}", text(media_type), form(schema)),
+        );
     }
     html
 }
@@ -134,26 +162,40 @@ fn fields(html: &mut String, schema: &Value) {
     }
     html.push_str("<table><tr><th>Field</th><th>Form</th><th></th></tr>\n");
     for (name, property) in properties {
-        let optional = if required.iter().any(|field| field == name) { "" } else { "optional. " };
-        put(html, format_args!(
-            "<tr><td><code>{}</code></td><td>{}</td><td>{optional}{}</td></tr>\n",
-            text(name),
-            form(property),
-            text(string(property, "/description")),
-        ));
+        let optional = if required.iter().any(|field| field == name) {
+            ""
+        } else {
+            "optional. "
+        };
+        put(
+            html,
+            format_args!(
+                "<tr><td><code>{}</code></td><td>{}</td><td>{optional}{}</td></tr>\n",
+                text(name),
+                form(property),
+                text(string(property, "/description")),
+            ),
+        );
     }
     html.push_str("</table>\n");
 }
 
 /// A schema in a few words.
 fn form(schema: &Value) -> String {
-    if let Some(name) = string(schema, "/$ref").rsplit('/').next().filter(|name| !name.is_empty()) {
+    if let Some(name) = string(schema, "/$ref")
+        .rsplit('/')
+        .next()
+        .filter(|name| !name.is_empty())
+    {
         return format!("<a href=\"#schema-{0}\">{0}</a>", text(name));
     }
     let mut words = Vec::new();
     match schema.get("type") {
         Some(Value::String(kind)) if kind == "array" => {
-            words.push(format!("array of {}", form(schema.get("items").unwrap_or(&Value::Null))));
+            words.push(format!(
+                "array of {}",
+                form(schema.get("items").unwrap_or(&Value::Null))
+            ));
         }
         Some(Value::String(kind)) => words.push(text(kind)),
         Some(Value::Array(kinds)) => {
@@ -192,19 +234,26 @@ fn problems(html: &mut String) {
          <table><tr><th>Code</th><th>Status</th><th>Meaning</th></tr>\n",
     );
     for code in ErrorCode::ALL {
-        put(html, format_args!(
-            "<tr id=\"{0}\"><td><code>{0}</code></td><td>{1}</td><td>{2}</td></tr>\n",
-            code.as_str(),
-            status(code).as_u16(),
-            text(code.title()),
-        ));
+        put(
+            html,
+            format_args!(
+                "<tr id=\"{0}\"><td><code>{0}</code></td><td>{1}</td><td>{2}</td></tr>\n",
+                code.as_str(),
+                status(code).as_u16(),
+                text(code.title()),
+            ),
+        );
     }
     html.push_str("</table>\n");
 }
 
 /// Text with the four characters escaped that HTML gives a meaning.
 fn text(plain: &str) -> String {
-    plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    plain
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 fn put(html: &mut String, what: std::fmt::Arguments<'_>) {
@@ -213,16 +262,27 @@ fn put(html: &mut String, what: std::fmt::Arguments<'_>) {
 }
 
 fn string<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 fn object<'a>(value: &'a Value, pointer: &str) -> Vec<(&'a str, &'a Value)> {
     let fields = value.pointer(pointer).and_then(Value::as_object);
-    fields.into_iter().flatten().map(|(name, value)| (name.as_str(), value)).collect()
+    fields
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect()
 }
 
 #[cfg(test)]
@@ -239,7 +299,10 @@ mod tests {
             assert!(page.contains(&format!("id=\"{}\"", code.as_str())));
         }
         for forbidden in ["<script", "style=", "javascript:", " on", "http://"] {
-            assert!(!page.contains(forbidden) || forbidden == " on", "{forbidden}");
+            assert!(
+                !page.contains(forbidden) || forbidden == " on",
+                "{forbidden}"
+            );
         }
     }
 }

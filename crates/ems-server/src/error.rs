@@ -37,6 +37,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn io(place: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { place: place.to_string(), source }
+        move |source| Self::Io {
+            place: place.to_string(),
+            source,
+        }
     }
 }

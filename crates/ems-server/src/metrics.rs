@@ -65,18 +65,44 @@ impl Metrics {
         let histograms: fn() -> Histogram = histogram;
         let latency = Family::new_with_constructor(histograms);
         let help = "Time from a request's head to its answer's head";
-        registry.register_with_unit("http_request_duration", help, Unit::Seconds, latency.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            help,
+            Unit::Seconds,
+            latency.clone(),
+        );
         let in_flight = Gauge::default();
-        registry.register("http_requests_in_flight", "Requests being served", in_flight.clone());
+        registry.register(
+            "http_requests_in_flight",
+            "Requests being served",
+            in_flight.clone(),
+        );
         let readings = Family::default();
-        registry.register("readings", "Readings by what became of them", readings.clone());
+        registry.register(
+            "readings",
+            "Readings by what became of them",
+            readings.clone(),
+        );
         let rate_limited = Family::default();
-        registry.register("rate_limited", "Requests refused by a window", rate_limited.clone());
+        registry.register(
+            "rate_limited",
+            "Requests refused by a window",
+            rate_limited.clone(),
+        );
         let auth_failures = Family::default();
-        registry.register("auth_failures", "Credentials refused", auth_failures.clone());
+        registry.register(
+            "auth_failures",
+            "Credentials refused",
+            auth_failures.clone(),
+        );
         let commits = histogram();
         let help = "Time until a commit was durable";
-        registry.register_with_unit("store_commit_duration", help, Unit::Seconds, commits.clone());
+        registry.register_with_unit(
+            "store_commit_duration",
+            help,
+            Unit::Seconds,
+            commits.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             requests,
@@ -112,8 +138,16 @@ impl Metrics {
             400..=499 => "4xx",
             _ => "5xx",
         };
-        self.requests.get_or_create(&RequestLabels { route, method, status: class }).inc();
-        self.latency.get_or_create(&RouteLabels { route, method }).observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels {
+                route,
+                method,
+                status: class,
+            })
+            .inc();
+        self.latency
+            .get_or_create(&RouteLabels { route, method })
+            .observe(took.as_secs_f64());
     }
 
     /// Notes rows that were refused.
@@ -146,7 +180,9 @@ impl Metrics {
 
 /// 100 µs to 13 s, each bound 2.2 times the one before.
 fn histogram() -> Histogram {
-    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.0001, 2.2, 16))
+    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(
+        0.0001, 2.2, 16,
+    ))
 }
 
 /// A request being served.

@@ -21,12 +21,7 @@ use futures_util::FutureExt;
 
 use self::exchange::Exchange;
 pub(crate) use self::rate::put as put_rate;
-use crate::{
-    app::App,
-    caller::Identified,
-    listener::HeadFault,
-    problem::Problem,
-};
+use crate::{app::App, caller::Identified, listener::HeadFault, problem::Problem};
 
 /// Whatever comes in leaves as an answer of ours: with its header fields, logged and counted.
 pub async fn layers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {

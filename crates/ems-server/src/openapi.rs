@@ -81,17 +81,26 @@ pub fn document() -> Value {
             complete(operation, row);
         }
     }
-    if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
+    if let Some(components) = document
+        .get_mut("components")
+        .and_then(Value::as_object_mut)
+    {
         components.insert("securitySchemes".into(), security_schemes());
         components.insert("headers".into(), headers());
         components.insert("responses".into(), problem_responses());
     }
-    if let Some(user) = document.pointer_mut("/components/schemas/NewUser").and_then(Value::as_object_mut) {
-        user.insert("anyOf".into(), json!([
-            {"properties": {"role": {"enum": ["admin", "analyst"]}}},
-            {"required": ["meters"]},
-            {"required": ["customer_id"]},
-        ]));
+    if let Some(user) = document
+        .pointer_mut("/components/schemas/NewUser")
+        .and_then(Value::as_object_mut)
+    {
+        user.insert(
+            "anyOf".into(),
+            json!([
+                {"properties": {"role": {"enum": ["admin", "analyst"]}}},
+                {"required": ["meters"]},
+                {"required": ["customer_id"]},
+            ]),
+        );
         user.insert("not".into(), json!({"required": ["meters", "customer_id"]}));
     }
     document
@@ -108,9 +117,14 @@ fn complete(operation: &mut Map<String, Value>, row: &Row) {
         Need::Credential | Need::Permission(_) => json!([{"bearer": []}, {"apiKey": []}]),
     };
     operation.insert("security".into(), security);
+    bound_parameters(operation);
+    loosen_rows(operation);
     let has_body = operation.contains_key("requestBody");
     let statuses = statuses(row, has_body);
-    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
+    let Some(responses) = operation
+        .get_mut("responses")
+        .and_then(Value::as_object_mut)
+    else {
         return;
     };
     for (code, response) in responses.iter_mut() {
@@ -123,6 +137,45 @@ fn complete(operation: &mut Map<String, Value>, row: &Row) {
     for status in statuses {
         let code = status.as_str();
         responses.entry(code).or_insert_with(|| reference(code));
+    }
+}
+
+/// Bounds of query parameters, by their names, which mean the same everywhere.
+fn bound_parameters(operation: &mut Map<String, Value>) {
+    let parameters = operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let bounds = match (
+            parameter.get("in").and_then(Value::as_str),
+            parameter.get("name").and_then(Value::as_str),
+        ) {
+            (Some("query"), Some("cursor")) => json!({"pattern": "^[A-Za-z0-9_-]{22,256}$"}),
+            (Some("query"), Some("prefix")) => json!({"pattern": "^[A-Za-z0-9_-]{0,50}$"}),
+            (Some("query"), Some("timezone")) => json!({"pattern": "^[A-Za-z0-9_+/-]{1,64}$"}),
+            (Some("query"), Some("meter_id")) => {
+                json!({"maxItems": 200, "items": {"$ref": "#/components/schemas/ScopeEntry"}})
+            }
+            _ => continue,
+        };
+        let schema = parameter.get_mut("schema").and_then(Value::as_object_mut);
+        if let (Some(schema), Value::Object(bounds)) = (schema, bounds) {
+            schema.extend(bounds);
+        }
+    }
+}
+
+/// A batch takes any row, since it names the bad ones in its answer instead of refusing them all.
+fn loosen_rows(operation: &mut Map<String, Value>) {
+    let schema = operation
+        .get_mut("requestBody")
+        .and_then(|body| body.pointer_mut("/content/application~1json/schema"))
+        .and_then(Value::as_object_mut);
+    if let Some(schema) = schema
+        && let Some(row) = schema.get("items").cloned()
+    {
+        let anything = json!({"description": "What is no reading is rejected, by its index."});
+        schema.insert("items".into(), json!({"anyOf": [row, anything]}));
     }
 }
 
@@ -145,7 +198,8 @@ fn statuses(row: &Row, has_body: bool) -> Vec<StatusCode> {
     if matches!(row.need, Need::Permission(_)) {
         all.push(StatusCode::FORBIDDEN);
     }
-    if row.path.contains('{') {
+    // A meter that is named in the query is found or not just as one in the path.
+    if row.path.contains('{') || row.path.starts_with("/api/v1/analytics/") {
         all.push(StatusCode::NOT_FOUND);
     }
     if row.method != "GET" && row.need != Need::Anonymous {
@@ -177,7 +231,10 @@ fn name_headers(response: &mut Value, need: Need) {
     }
     if let Some(headers) = headers.as_object_mut() {
         for name in names {
-            headers.insert(name.into(), json!({"$ref": format!("#/components/headers/{name}")}));
+            headers.insert(
+                name.into(),
+                json!({"$ref": format!("#/components/headers/{name}")}),
+            );
         }
     }
 }
@@ -200,9 +257,7 @@ fn security_schemes() -> Value {
 }
 
 fn headers() -> Value {
-    let text = |description: &str, example: &str| {
-        json!({"description": description, "schema": {"type": "string"}, "example": example})
-    };
+    let text = |description: &str, example: &str| json!({"description": description, "schema": {"type": "string"}, "example": example});
     json!({
         "X-Request-Id": text("The request's id, to be named in a report.", "5f0c0b7e9a3d4c21"),
         "RateLimit": text(
@@ -239,13 +294,20 @@ fn problem_response(status: StatusCode) -> Value {
     match status {
         StatusCode::UNAUTHORIZED => names.push("WWW-Authenticate"),
         StatusCode::METHOD_NOT_ALLOWED => names.push("Allow"),
-        StatusCode::TOO_MANY_REQUESTS => names.extend(["Retry-After", "RateLimit", "RateLimit-Policy"]),
+        StatusCode::TOO_MANY_REQUESTS => {
+            names.extend(["Retry-After", "RateLimit", "RateLimit-Policy"])
+        }
         StatusCode::SERVICE_UNAVAILABLE => names.push("Retry-After"),
         _ => {}
     }
     let headers: Map<String, Value> = names
         .into_iter()
-        .map(|name| (name.into(), json!({"$ref": format!("#/components/headers/{name}")})))
+        .map(|name| {
+            (
+                name.into(),
+                json!({"$ref": format!("#/components/headers/{name}")}),
+            )
+        })
         .collect();
     json!({
         "description": format!("{reason}:"),
@@ -267,8 +329,10 @@ mod tests {
                 described.push((method.to_uppercase(), path.clone()));
             }
         }
-        let mut asked: Vec<(String, String)> =
-            policy::TABLE.iter().map(|row| (row.method.into(), row.path.into())).collect();
+        let mut asked: Vec<(String, String)> = policy::TABLE
+            .iter()
+            .map(|row| (row.method.into(), row.path.into()))
+            .collect();
         described.sort();
         asked.sort();
         assert_eq!(described, asked);
@@ -298,12 +362,18 @@ mod tests {
         let document = document();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
-                let Some(content) = operation.pointer("/requestBody/content") else { continue };
+                let Some(content) = operation.pointer("/requestBody/content") else {
+                    continue;
+                };
                 let Some(reference) = content.pointer("/application~1json/schema/$ref") else {
                     continue;
                 };
                 let schema = document.pointer(&reference.as_str().unwrap()[1..]).unwrap();
-                assert_eq!(schema["additionalProperties"], json!(false), "{method} {path}");
+                assert_eq!(
+                    schema["additionalProperties"],
+                    json!(false),
+                    "{method} {path}"
+                );
             }
         }
     }

@@ -31,14 +31,20 @@ impl Paging {
     ) -> Result<Self, Problem> {
         let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
         let binding = Binding::new(caller.facts().route, caller.name());
-        let binding = parts.iter().fold(binding, |binding, part| binding.with(part));
+        let binding = parts
+            .iter()
+            .fold(binding, |binding, part| binding.with(part));
         let after = query.read("cursor", |text| {
             let position = binding.open(&app.cursor_key, text);
             position
                 .and_then(|bytes| String::from_utf8(bytes).ok())
                 .ok_or_else(|| "is not a cursor of this list".to_owned())
         })?;
-        Ok(Self { limit, after, binding })
+        Ok(Self {
+            limit,
+            after,
+            binding,
+        })
     }
 
     /// The id after which the page begins.
@@ -70,6 +76,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathPart {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<String>::from_request_parts(parts, state).await;
-        path.map(|Path(part)| Self(part)).map_err(|_| Problem::not_found())
+        path.map(|Path(part)| Self(part))
+            .map_err(|_| Problem::not_found())
     }
 }

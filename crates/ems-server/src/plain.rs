@@ -37,7 +37,9 @@ pub(crate) async fn serve(from: &impl Accept, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let next = async {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
             match from.accept().await {
                 Ok(Some((io, service))) => {
                     let stop = stop.clone();

@@ -40,9 +40,9 @@ pub fn status(code: ErrorCode) -> StatusCode {
             StatusCode::BAD_REQUEST
         }
         ErrorCode::InvalidCredentials | ErrorCode::InvalidApiKey => StatusCode::UNAUTHORIZED,
-        ErrorCode::InsufficientPermissions
-        | ErrorCode::OutOfScope
-        | ErrorCode::RequestBlocked => StatusCode::FORBIDDEN,
+        ErrorCode::InsufficientPermissions | ErrorCode::OutOfScope | ErrorCode::RequestBlocked => {
+            StatusCode::FORBIDDEN
+        }
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorCode::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
@@ -132,14 +132,19 @@ impl Problem {
 
     /// A body that parses and breaks these rules.
     pub fn invalid(faults: Vec<Fault>) -> Self {
-        let errors = faults.into_iter().map(|fault| input_error(fault, None)).collect();
+        let errors = faults
+            .into_iter()
+            .map(|fault| input_error(fault, None))
+            .collect();
         Self::invalid_rows(errors, false)
     }
 
     /// A body whose rows break these rules. `truncated`: they are not all.
     pub fn invalid_rows(mut errors: Vec<InputError>, truncated: bool) -> Self {
-        let mut problem =
-            Self::with_detail(ErrorCode::InvalidRequest, "The body breaks the rules that 'errors' names");
+        let mut problem = Self::with_detail(
+            ErrorCode::InvalidRequest,
+            "The body breaks the rules that 'errors' names",
+        );
         problem.0.truncated = truncated || errors.len() > MAX_ERRORS;
         errors.truncate(MAX_ERRORS);
         problem.0.errors = errors;
@@ -148,8 +153,11 @@ impl Problem {
 
     /// A fault of ours. `cause` goes to the log.
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self::with_detail(ErrorCode::Internal, "The server failed; the fault is logged")
-            .caused_by(cause)
+        Self::with_detail(
+            ErrorCode::Internal,
+            "The server failed; the fault is logged",
+        )
+        .caused_by(cause)
     }
 
     /// A dependency is down. `cause` goes to the log.
@@ -166,7 +174,10 @@ impl Problem {
         // What alone is beyond the bound gets in at no time; an hour is when to ask again.
         let seconds = rate.retry_after_seconds().unwrap_or(3600);
         let mut problem = Self::new(ErrorCode::RateLimited);
-        problem.0.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        problem
+            .0
+            .headers
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         middleware::put_rate(rate, &mut problem.0.headers);
         problem
     }
@@ -265,20 +276,22 @@ impl From<ems_guard::Error> for Problem {
     fn from(error: ems_guard::Error) -> Self {
         use ems_guard::Error;
         match error {
-            Error::Auth(fault) => Self::new(ErrorCode::InvalidCredentials).caused_by(fault.as_str()),
+            Error::Auth(fault) => {
+                Self::new(ErrorCode::InvalidCredentials).caused_by(fault.as_str())
+            }
             Error::Invalid(faults) => Self::invalid(faults),
             Error::Taken => Self::with_detail(ErrorCode::Conflict, "The name is taken"),
             Error::LastAdmin => Self::with_detail(
                 ErrorCode::Conflict,
                 "The last admin cannot be removed, disabled or demoted",
             ),
-            Error::NotRotatable => Self::with_detail(
-                ErrorCode::Conflict,
-                "The key was rotated or revoked before",
-            ),
+            Error::NotRotatable => {
+                Self::with_detail(ErrorCode::Conflict, "The key was rotated or revoked before")
+            }
             Error::NotFound => Self::not_found(),
-            Error::NoSession => Self::new(ErrorCode::InsufficientPermissions)
-                .caused_by("the caller has no session"),
+            Error::NoSession => {
+                Self::new(ErrorCode::InsufficientPermissions).caused_by("the caller has no session")
+            }
             Error::Store(error) => error.into(),
             other => Self::unavailable(other.to_string()),
         }
@@ -294,9 +307,15 @@ mod tests {
     fn names_at_most_a_hundred_faults_and_says_that_there_are_more() {
         let fault = Fault::new("/a", FaultCode::WrongType, "a text");
         let document = Problem::invalid(vec![fault.clone(); 100]).document("r");
-        assert_eq!((document.errors.len(), document.errors_truncated), (100, false));
+        assert_eq!(
+            (document.errors.len(), document.errors_truncated),
+            (100, false)
+        );
         let document = Problem::invalid(vec![fault; 101]).document("r");
-        assert_eq!((document.errors.len(), document.errors_truncated), (100, true));
+        assert_eq!(
+            (document.errors.len(), document.errors_truncated),
+            (100, true)
+        );
     }
 
     #[test]
@@ -314,6 +333,9 @@ mod tests {
         assert_eq!(document.error, document.detail);
         assert_eq!(document.status, 401);
         let limited = Problem::new(ErrorCode::RateLimited).document("r");
-        assert_eq!((limited.status, &*limited.error), (429, "Rate limit exceeded"));
+        assert_eq!(
+            (limited.status, &*limited.error),
+            (429, "Rate limit exceeded")
+        );
     }
 }

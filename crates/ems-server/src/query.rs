@@ -56,14 +56,19 @@ impl Query {
         let Some(text) = self.one(name)? else {
             return Ok(None);
         };
-        read(&text).map(Some).map_err(|why| Problem::parameter(name, &why))
+        read(&text)
+            .map(Some)
+            .map_err(|why| Problem::parameter(name, &why))
     }
 
     /// Takes `limit`: a whole number from 1 to `most`.
     pub fn limit(&mut self, default: usize, most: usize) -> Result<usize, Problem> {
         let limit = self.read("limit", |text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            let number = text.parse().ok().filter(|limit| digits && (1..=most).contains(limit));
+            let number = text
+                .parse()
+                .ok()
+                .filter(|limit| digits && (1..=most).contains(limit));
             number.ok_or_else(|| format!("has to be a whole number from 1 to {most}"))
         })?;
         Ok(limit.unwrap_or(default))
@@ -108,7 +113,10 @@ mod tests {
         let mut query = Query::parse("a=1%262&b=x&b=y&start=2013-03-31T00:00:00+01:00&c").unwrap();
         assert_eq!(query.one("a").unwrap().unwrap(), "1&2");
         assert_eq!(query.many("b"), ["x", "y"]);
-        assert_eq!(query.one("start").unwrap().unwrap(), "2013-03-31T00:00:00+01:00");
+        assert_eq!(
+            query.one("start").unwrap().unwrap(),
+            "2013-03-31T00:00:00+01:00"
+        );
         let problem = query.finish().unwrap_err();
         assert!(problem.detail().contains("'c'"), "{problem:?}");
     }
@@ -116,7 +124,15 @@ mod tests {
     #[test]
     fn refuses_a_repeated_parameter_and_a_limit_out_of_bounds() {
         assert!(Query::parse("a=1&a=1").unwrap().one("a").is_err());
-        for text in ["limit=0", "limit=11", "limit=-1", "limit=1.0", "limit=", "limit=+1", "limit=9e1"] {
+        for text in [
+            "limit=0",
+            "limit=11",
+            "limit=-1",
+            "limit=1.0",
+            "limit=",
+            "limit=+1",
+            "limit=9e1",
+        ] {
             assert!(Query::parse(text).unwrap().limit(5, 10).is_err(), "{text}");
         }
         assert_eq!(Query::parse("limit=10").unwrap().limit(5, 10).unwrap(), 10);

@@ -63,7 +63,10 @@ mod tests {
     #[test]
     fn an_embedded_store_serves_all_roles_in_one_process_only() {
         assert!(Role::All.check(Backend::Embedded).is_ok());
-        let refused = Role::Gateway.check(Backend::Embedded).unwrap_err().to_string();
+        let refused = Role::Gateway
+            .check(Backend::Embedded)
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("--role gateway"), "{refused}");
         assert_eq!("analytics".parse(), Ok(Role::Analytics));
         assert!("everything".parse::<Role>().is_err());

@@ -52,7 +52,13 @@ impl Server {
         let metrics = settings.metrics_listen.map(bind_metrics).transpose()?;
         let app = App::open(loaded, clock)?;
         let admin = AdminSocket::bind(&settings.admin_socket)?;
-        Ok(Self { app, listener, tls, admin, metrics })
+        Ok(Self {
+            app,
+            listener,
+            tls,
+            admin,
+            metrics,
+        })
     }
 
     /// The address of the API; tells the port where the settings say 0.
@@ -60,7 +66,9 @@ impl Server {
     /// # Errors
     /// [`Error::Io`].
     pub fn local_addr(&self) -> Result<SocketAddr> {
-        self.listener.local_addr().map_err(Error::io("the listener"))
+        self.listener
+            .local_addr()
+            .map_err(Error::io("the listener"))
     }
 
     /// The address of the metrics, where there is one.
@@ -82,7 +90,13 @@ impl Server {
     /// same.
     pub async fn run(self, shutdown: CancellationToken, reload: Option<Reload>) -> Result<()> {
         self.announce();
-        let Self { app, listener, tls, admin, metrics } = self;
+        let Self {
+            app,
+            listener,
+            tls,
+            admin,
+            metrics,
+        } = self;
         let routes = router(Arc::clone(&app));
         let (beside, following) = (CancellationToken::new(), CancellationToken::new());
         let follower = follow(&app, following.clone());
@@ -90,7 +104,12 @@ impl Server {
             tokio::spawn(jobs::run(Arc::clone(&app), beside.clone())),
             tokio::spawn(admin.run(routes.clone(), beside.clone())),
             tokio::spawn(serve_metrics(Arc::clone(&app), metrics, beside.clone())),
-            tokio::spawn(hang_ups(Arc::clone(&app), tls.clone(), reload, beside.clone())),
+            tokio::spawn(hang_ups(
+                Arc::clone(&app),
+                tls.clone(),
+                reload,
+                beside.clone(),
+            )),
             tokio::spawn(mark_draining(Arc::clone(&app), shutdown.clone())),
         ];
         let drained = listener.run(tls, routes, shutdown.clone()).await;
@@ -114,7 +133,9 @@ impl Server {
     fn announce(&self) {
         let settings = &self.app.settings;
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let address = self.local_addr().map(|address| format!("{scheme}://{address}"));
+        let address = self
+            .local_addr()
+            .map(|address| format!("{scheme}://{address}"));
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             api = address.unwrap_or_default(),
@@ -150,7 +171,9 @@ fn tls(settings: &config::Server) -> Result<Option<TlsServer>> {
 fn identity(settings: &config::Server) -> Result<ServerIdentity> {
     match (&settings.cert, &settings.key) {
         (Some(cert), Some(key)) => Ok(ServerIdentity::load(cert, key)?),
-        _ => Err(Error::Usage("server.tls is on and needs server.cert and server.key".into())),
+        _ => Err(Error::Usage(
+            "server.tls is on and needs server.cert and server.key".into(),
+        )),
     }
 }
 
@@ -214,10 +237,14 @@ async fn hang_ups(
     while let Some(Some(())) = stop.run_until_cancelled(hang_up.recv()).await {
         app.journal.reopen();
         tracing::info!("SIGHUP: logs are opened anew");
-        let Some(reload) = reload.clone() else { continue };
+        let Some(reload) = reload.clone() else {
+            continue;
+        };
         match tokio::task::spawn_blocking(move || reload()).await {
             Ok(Ok(loaded)) => renew(&app, tls.as_ref(), loaded),
-            Ok(Err(errors)) => tracing::error!(%errors, "the settings are not sound: kept as they were"),
+            Ok(Err(errors)) => {
+                tracing::error!(%errors, "the settings are not sound: kept as they were")
+            }
             Err(error) => tracing::error!(%error, "the settings could not be read again"),
         }
     }

@@ -45,7 +45,9 @@ impl Json {
         parser.disable_recursion_limit(); // the depth is counted above
         let broken = |error: serde_json::Error| {
             let (line, column) = (error.line(), error.column());
-            Problem::malformed(format!("the JSON is broken at line {line}, column {column}"))
+            Problem::malformed(format!(
+                "the JSON is broken at line {line}, column {column}"
+            ))
         };
         let value = Self::deserialize(&mut parser).map_err(broken)?;
         parser.end().map_err(broken)?;
@@ -146,11 +148,17 @@ impl Object {
         let Json::Object(all) = Json::parse(bytes)? else {
             return Err(Problem::invalid(wrong_type("an object")));
         };
-        let mut object = Self { fields: Vec::with_capacity(all.len()), faults: Vec::new() };
+        let mut object = Self {
+            fields: Vec::with_capacity(all.len()),
+            faults: Vec::new(),
+        };
         for (name, value) in all {
             if object.fields.iter().any(|(known, _)| *known == name) {
-                let fault =
-                    Fault::new(pointer(&name), FaultCode::DuplicateField, "a field is given once");
+                let fault = Fault::new(
+                    pointer(&name),
+                    FaultCode::DuplicateField,
+                    "a field is given once",
+                );
                 object.faults.push(fault);
                 if object.faults.len() > ems_api::problem::MAX_ERRORS {
                     break;
@@ -165,7 +173,11 @@ impl Object {
     /// Takes a field that must be there.
     pub fn required<T>(&mut self, name: &str, read: impl FnOnce(Json) -> Read<T>) -> Option<T> {
         let Some(value) = self.take(name) else {
-            self.fault(Fault::new(pointer(name), FaultCode::MissingField, "this field is required"));
+            self.fault(Fault::new(
+                pointer(name),
+                FaultCode::MissingField,
+                "this field is required",
+            ));
             return None;
         };
         self.read(name, value, read)
@@ -219,12 +231,18 @@ impl Object {
         Some(self.fields.swap_remove(place).1)
     }
 
-    fn read<T>(&mut self, name: &str, value: Json, read: impl FnOnce(Json) -> Read<T>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        name: &str,
+        value: Json,
+        read: impl FnOnce(Json) -> Read<T>,
+    ) -> Option<T> {
         match read(value) {
             Ok(value) => Some(value),
             Err(faults) => {
                 let prefix = pointer(name);
-                self.faults.extend(faults.into_iter().map(|fault| below(&prefix, fault)));
+                self.faults
+                    .extend(faults.into_iter().map(|fault| below(&prefix, fault)));
                 None
             }
         }
@@ -232,7 +250,10 @@ impl Object {
 }
 
 fn below(prefix: &str, fault: Fault) -> Fault {
-    Fault { pointer: format!("{prefix}{}", fault.pointer), ..fault }
+    Fault {
+        pointer: format!("{prefix}{}", fault.pointer),
+        ..fault
+    }
 }
 
 /// The JSON pointer (RFC 6901) of a field.
@@ -242,7 +263,11 @@ fn pointer(name: &str) -> String {
 }
 
 fn wrong_type(what: &str) -> Vec<Fault> {
-    vec![Fault::new("", FaultCode::WrongType, format!("this has to be {what}"))]
+    vec![Fault::new(
+        "",
+        FaultCode::WrongType,
+        format!("this has to be {what}"),
+    )]
 }
 
 /// Reads a text.
@@ -260,7 +285,10 @@ pub fn sized_text(value: Json, least: usize, most: usize) -> Read<String> {
     let (code, detail) = if count > most {
         (FaultCode::TooLong, format!("at most {most} characters"))
     } else if count < least {
-        (FaultCode::OutOfRange, format!("at least {least} characters"))
+        (
+            FaultCode::OutOfRange,
+            format!("at least {least} characters"),
+        )
     } else {
         return Ok(text);
     };
@@ -270,13 +298,21 @@ pub fn sized_text(value: Json, least: usize, most: usize) -> Read<String> {
 /// Reads a text by a parser of the domain. The parser's pointer is replaced by the field's own.
 pub fn parsed<T>(value: Json, parse: impl FnOnce(&str) -> Result<T, Fault>) -> Read<T> {
     let text = text(value)?;
-    parse(&text).map_err(|fault| vec![Fault { pointer: String::new(), ..fault }])
+    parse(&text).map_err(|fault| {
+        vec![Fault {
+            pointer: String::new(),
+            ..fault
+        }]
+    })
 }
 
 /// Reads one of a few names.
 pub fn named<T: Copy>(value: Json, names: &[(&str, T)]) -> Read<T> {
     let text = text(value)?;
-    let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    let found = names
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, value)| *value);
     found.ok_or_else(|| {
         let all: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
         let detail = format!("one of {}", all.join(", "));
@@ -285,7 +321,10 @@ pub fn named<T: Copy>(value: Json, names: &[(&str, T)]) -> Read<T> {
 }
 
 /// Reads `true` or `false`.
-#[expect(clippy::needless_pass_by_value, reason = "of one shape with the other readers")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "of one shape with the other readers"
+)]
 pub fn flag(value: Json) -> Read<bool> {
     match value {
         Json::Bool(flag) => Ok(flag),
@@ -321,7 +360,11 @@ pub fn list<T>(
             }
         }
     }
-    if faults.is_empty() { Ok(values) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(values)
+    } else {
+        Err(faults)
+    }
 }
 
 #[cfg(test)]
@@ -338,11 +381,17 @@ mod tests {
         };
         let problem = read().map(|_| ()).unwrap_err();
         let errors = problem.document("r").errors;
-        errors.into_iter().map(|error| (error.pointer, error.code)).collect()
+        errors
+            .into_iter()
+            .map(|error| (error.pointer, error.code))
+            .collect()
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-        expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+        expected
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -357,15 +406,29 @@ mod tests {
                 ("/x~1y", "unknown_field"),
             ])
         );
-        assert_eq!(faults(r#"{"name": "sixsix"}"#), pairs(&[("/name", "too_long")]));
-        assert_eq!(faults(r#"{"name": null}"#), pairs(&[("/name", "wrong_type")]));
+        assert_eq!(
+            faults(r#"{"name": "sixsix"}"#),
+            pairs(&[("/name", "too_long")])
+        );
+        assert_eq!(
+            faults(r#"{"name": null}"#),
+            pairs(&[("/name", "wrong_type")])
+        );
         assert_eq!(faults("[]"), pairs(&[("", "wrong_type")]));
     }
 
     #[test]
     fn what_is_not_json_is_malformed() {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(128), "]".repeat(128));
-        for body in ["", "{", "{}x", "{\"a\":NaN}", "{\"a\":1e400}", "{\"a\":\"\u{1}\"}", &deep] {
+        for body in [
+            "",
+            "{",
+            "{}x",
+            "{\"a\":NaN}",
+            "{\"a\":1e400}",
+            "{\"a\":\"\u{1}\"}",
+            &deep,
+        ] {
             let problem = Object::parse(body.as_bytes()).unwrap_err();
             assert_eq!(problem.code(), ems_api::ErrorCode::Malformed, "{body}");
         }

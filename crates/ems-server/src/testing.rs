@@ -33,23 +33,30 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let files = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
         let base64_of_32_zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         for (name, text) in [
             ("root.key", "5a".repeat(32)),
             ("token.key", format!("{base64_of_32_zeros}\n")),
             ("pepper", format!("1:{base64_of_32_zeros}\n")),
         ] {
-            let path = dir.path().join(name);
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            files.write(name, &text);
         }
         let text = "[server]\ntls = \"off\"\nmetrics_listen = \"\"\n\
             [store]\nroot_key_file = \"root.key\"\n\
             [auth]\ntoken_key_file = \"token.key\"\npepper_file = \"pepper\"\n\
             api_keys_file = \"api_keys.json\"\n";
-        fs::write(dir.path().join("ems.toml"), text).unwrap();
-        Self { dir }
+        files.write("ems.toml", text);
+        files
+    }
+
+    /// Writes a file that is its owner's alone.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -58,9 +65,16 @@ impl Files {
 
     /// The settings with these over them, as flags have them.
     pub(crate) fn load(&self, settings: &[(&str, &str)]) -> Loaded {
-        let flags: Vec<(String, String)> =
-            settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Settings::load(Some(&self.path("ems.toml")), &Environment::default(), &flags).unwrap()
+        let flags: Vec<(String, String)> = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        Settings::load(
+            Some(&self.path("ems.toml")),
+            &Environment::default(),
+            &flags,
+        )
+        .unwrap()
     }
 }
 
@@ -83,7 +97,9 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -94,9 +110,17 @@ impl Answer {
 impl Instance {
     /// An instance with these settings, as flags have them.
     pub(crate) fn new(settings: &[(&str, &str)]) -> Self {
-        let files = Files::new();
+        Self::of(Files::new(), settings)
+    }
+
+    /// An instance of files that are there.
+    pub(crate) fn of(files: Files, settings: &[(&str, &str)]) -> Self {
         let app = App::open(files.load(settings), Arc::new(SystemClock)).unwrap();
-        Self { router: router(Arc::clone(&app)), app, _files: files }
+        Self {
+            router: router(Arc::clone(&app)),
+            app,
+            _files: files,
+        }
     }
 
     /// Sends a request as it is.
@@ -111,7 +135,8 @@ impl Instance {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        self.ask_from("198.51.100.7", method_and_path, headers, body).await
+        self.ask_from("198.51.100.7", method_and_path, headers, body)
+            .await
     }
 
     pub(crate) async fn ask_from(
@@ -123,7 +148,12 @@ impl Instance {
     ) -> Answer {
         let (method, path) = method_and_path.split_once(' ').unwrap();
         let client = address.parse().unwrap();
-        let peer = Peer { socket: (client, 40_000).into(), client, via_proxy: false, tls: false };
+        let peer = Peer {
+            socket: (client, 40_000).into(),
+            client,
+            via_proxy: false,
+            tls: false,
+        };
         let mut request = Request::builder().method(method).uri(path).extension(peer);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -180,5 +210,9 @@ pub(crate) fn bearer(tokens: &Answer) -> String {
 async fn read(response: Response) -> Answer {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes().to_vec();
-    Answer { status: parts.status, headers: parts.headers, body }
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
 }

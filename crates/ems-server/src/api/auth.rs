@@ -60,8 +60,9 @@ pub async fn refresh(
     _: NoQuery,
     Document(mut body): Document,
 ) -> Result<Json<Tokens>, Problem> {
-    let token =
-        body.required("refresh_token", |value| strict::sized_text(value, 1, MAX_REFRESH));
+    let token = body.required("refresh_token", |value| {
+        strict::sized_text(value, 1, MAX_REFRESH)
+    });
     let token = Password::new(body.finish(token)?);
     let act = facts.act("anonymous");
     let issued = sessions::refresh(&app.identities, &act, token.expose()).await;
@@ -83,7 +84,8 @@ pub async fn logout(
     _: NoQuery,
 ) -> Result<StatusCode, Problem> {
     sessions::logout(&app.identities, &caller.act(), caller.principal()).await?;
-    app.journal.authentication(&caller.act(), "logout", true, Map::new());
+    app.journal
+        .authentication(&caller.act(), "logout", true, Map::new());
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -122,14 +124,22 @@ pub async fn password(
     let new = body.required("new", |value| read_password(value, PASSWORD));
     let (current, new) = body.finish(current.zip(new))?;
     let (act, principal) = (caller.act(), caller.principal());
-    let changed =
-        sessions::change_password(&app.identities, &act, principal, &current, &new).await;
+    let changed = sessions::change_password(&app.identities, &act, principal, &current, &new).await;
     let wrong = matches!(changed, Err(Error::Auth(AuthFault::WrongPassword)));
-    match noted(&app, caller.facts(), ("change_password", caller.name()), changed) {
+    match noted(
+        &app,
+        caller.facts(),
+        ("change_password", caller.name()),
+        changed,
+    ) {
         // The token is good, so this is no 401: a client would throw its session away.
         Err(_) if wrong => {
             let why = "this is not the present password";
-            Err(Problem::invalid(vec![Fault::new("/current", FaultCode::InvalidFormat, why)]))
+            Err(Problem::invalid(vec![Fault::new(
+                "/current",
+                FaultCode::InvalidFormat,
+                why,
+            )]))
         }
         done => done.map(|()| StatusCode::NO_CONTENT),
     }
@@ -158,9 +168,11 @@ fn noted<T>(
         Err(Error::Auth(fault)) => {
             app.metrics.auth_failed("login");
             let reason = Map::from_iter([("reason".to_owned(), fault.as_str().into())]);
-            app.journal.authentication(&act, action, false, reason.clone());
+            app.journal
+                .authentication(&act, action, false, reason.clone());
             if *fault == AuthFault::Reused {
-                app.journal.violation(&act, Violation::RefreshTokenReuse, reason);
+                app.journal
+                    .violation(&act, Violation::RefreshTokenReuse, reason);
             }
         }
         Err(_) => {}
@@ -183,7 +195,11 @@ fn one_time_code(value: Value) -> Read<()> {
     if (6..=8).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(());
     }
-    Err(vec![Fault::new("", FaultCode::InvalidFormat, "a code has 6 to 8 digits")])
+    Err(vec![Fault::new(
+        "",
+        FaultCode::InvalidFormat,
+        "a code has 6 to 8 digits",
+    )])
 }
 
 #[cfg(test)]

@@ -14,7 +14,10 @@ use crate::{app::App, docs::STYLE};
                body = serde_json::Value)),
 )]
 pub async fn openapi(State(app): State<Arc<App>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], app.documents.openapi.clone())
+    (
+        [(CONTENT_TYPE, "application/json")],
+        app.documents.openapi.clone(),
+    )
 }
 
 /// Describes the API to people.
@@ -23,7 +26,10 @@ pub async fn openapi(State(app): State<Arc<App>>) -> impl IntoResponse {
     responses((status = 200, description = "The page", content_type = "text/html", body = String)),
 )]
 pub async fn page(State(app): State<Arc<App>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/html; charset=utf-8")], app.documents.page.clone())
+    (
+        [(CONTENT_TYPE, "text/html; charset=utf-8")],
+        app.documents.page.clone(),
+    )
 }
 
 /// The page's style sheet.
@@ -32,6 +38,9 @@ pub async fn page(State(app): State<Arc<App>>) -> impl IntoResponse {
     responses((status = 200, description = "The style sheet", content_type = "text/css", body = String)),
 )]
 pub async fn style() -> impl IntoResponse {
-    let headers = [(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "public, max-age=3600")];
+    let headers = [
+        (CONTENT_TYPE, "text/css; charset=utf-8"),
+        (CACHE_CONTROL, "public, max-age=3600"),
+    ];
     (headers, STYLE)
 }

@@ -18,7 +18,9 @@ use crate::app::App;
     responses((status = 200, description = "It is alive", body = Health)),
 )]
 pub async fn health() -> Json<Health> {
-    Json(Health { status: "healthy".into() })
+    Json(Health {
+        status: "healthy".into(),
+    })
 }
 
 /// Says whether requests can be served, with each dependency's state.
@@ -30,7 +32,12 @@ pub async fn health() -> Json<Health> {
     ),
 )]
 pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let store = app.store.records.list(Table::Users, "", None, 1).await.is_ok();
+    let store = app
+        .store
+        .records
+        .list(Table::Users, "", None, 1)
+        .await
+        .is_ok();
     let status = match (app.draining(), store) {
         (true, _) => "draining",
         (false, true) => "ready",
@@ -38,7 +45,9 @@ pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
     };
     let answer = Ready {
         status: status.into(),
-        dependencies: Dependencies { store: if store { "up" } else { "down" }.into() },
+        dependencies: Dependencies {
+            store: if store { "up" } else { "down" }.into(),
+        },
     };
     let mut headers = HeaderMap::new();
     if status == "ready" {

@@ -37,7 +37,13 @@ pub async fn create(
     let new = new_key(body, caller.now())?;
     let (key, secret) = accounts::new_key(&app.identities, &caller.act(), new).await?;
     let key_text = SecretText::new(secret.expose().to_owned());
-    Ok((StatusCode::CREATED, Json(CreatedKey { about: shown(key), key: key_text })))
+    Ok((
+        StatusCode::CREATED,
+        Json(CreatedKey {
+            about: shown(key),
+            key: key_text,
+        }),
+    ))
 }
 
 /// Lists keys by id.
@@ -58,7 +64,9 @@ pub async fn list(
     let paging = Paging::take(&app, &caller, &mut query, &[])?;
     query.finish()?;
     let found = accounts::keys(&app.identities, paging.after(), paging.fetch()).await?;
-    let page = paging.page(&app, found.into_iter().map(shown).collect(), |key: &Key| &key.id);
+    let page = paging.page(&app, found.into_iter().map(shown).collect(), |key: &Key| {
+        &key.id
+    });
     super::note_read(&app, &caller, "keys", page.items.len(), None).await?;
     Ok(Json(page))
 }
@@ -125,10 +133,19 @@ fn new_key(mut body: Object, now: Timestamp) -> Result<accounts::NewKey, Problem
         if end > now {
             return Ok(end);
         }
-        Err(vec![Fault::new("", FaultCode::OutOfRange, "a key ends in the future")])
+        Err(vec![Fault::new(
+            "",
+            FaultCode::OutOfRange,
+            "a key ends in the future",
+        )])
     });
     let named = name.zip(role).zip(meters);
-    body.finish(named.map(|((name, role), meters)| accounts::NewKey { name, role, meters, expires_at }))
+    body.finish(named.map(|((name, role), meters)| accounts::NewKey {
+        name,
+        role,
+        meters,
+        expires_at,
+    }))
 }
 
 fn name(value: Value) -> Read<String> {

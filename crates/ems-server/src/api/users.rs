@@ -47,7 +47,11 @@ pub async fn create(
     let user = accounts::new_user(&app.identities, &caller.act(), new_user(body)?).await?;
     let place = HeaderValue::from_str(&format!("/api/v1/users/{}", user.username))
         .map_err(|error| Problem::internal(error.to_string()))?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(shown(user))))
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, place)],
+        Json(shown(user)),
+    ))
 }
 
 /// Lists users by name.
@@ -88,7 +92,14 @@ pub async fn get(
 ) -> Result<Json<User>, Problem> {
     let found = accounts::user(&app.identities, &username).await?;
     let user = found.ok_or_else(Problem::not_found)?;
-    super::note_read(&app, &caller, "users", 1, Some(("username", &user.username))).await?;
+    super::note_read(
+        &app,
+        &caller,
+        "users",
+        1,
+        Some(("username", &user.username)),
+    )
+    .await?;
     Ok(Json(shown(user)))
 }
 
@@ -206,12 +217,16 @@ pub(super) fn role(value: Value) -> Read<Role> {
 }
 
 pub(super) fn meters(value: Value) -> Read<Vec<Pattern>> {
-    strict::list(value, (1, MAX_METERS), |entry| strict::parsed(entry, Pattern::parse))
+    strict::list(value, (1, MAX_METERS), |entry| {
+        strict::parsed(entry, Pattern::parse)
+    })
 }
 
 fn grants(value: Value) -> Read<Vec<Grant>> {
     let names = [Grant::Audit, Grant::Privacy].map(|grant| (schema::grant_name(grant), grant));
-    strict::list(value, (0, names.len()), |entry| strict::named(entry, &names))
+    strict::list(value, (0, names.len()), |entry| {
+        strict::named(entry, &names)
+    })
 }
 
 fn customer(value: Value) -> Read<String> {

@@ -77,13 +77,19 @@ pub(super) async fn identify(
 
 /// Counts the request in its address's window.
 async fn count(app: &App, exchange: &mut Exchange) -> Result<(), Problem> {
-    let rate = app.limiter.request(Whom::Address(exchange.facts().client)).await?;
+    let rate = app
+        .limiter
+        .request(Whom::Address(exchange.facts().client))
+        .await?;
     rate::heed(app, exchange, rate, "address")
 }
 
 /// Refuses where the address's window is full, and counts nothing.
 async fn spare(app: &App, exchange: &mut Exchange) -> Result<(), Problem> {
-    let full = app.limiter.full(Whom::Address(exchange.facts().client)).await?;
+    let full = app
+        .limiter
+        .full(Whom::Address(exchange.facts().client))
+        .await?;
     rate::heed(app, exchange, full, "address")
 }
 
@@ -93,9 +99,11 @@ fn refused(app: &App, exchange: &Exchange, kind: &'static str, fault: AuthFault)
     app.metrics.auth_failed(kind);
     let act = exchange.facts().act("anonymous");
     let reason = Map::from_iter([("reason".to_owned(), fault.as_str().into())]);
-    app.journal.authentication(&act, kind, false, reason.clone());
+    app.journal
+        .authentication(&act, kind, false, reason.clone());
     if fault.is_failed_attempt() {
-        app.journal.violation(&act, Violation::ForgedCredential, reason);
+        app.journal
+            .violation(&act, Violation::ForgedCredential, reason);
     }
 }
 
@@ -113,7 +121,9 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
 
 fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_matches(' '))
 }
 
 #[cfg(test)]
@@ -130,9 +140,15 @@ mod tests {
             (&[("authorization", "")], Shown::Unusable),
             (&[("x-api-key", "k")], Shown::Key("k")),
             (&[("x-api-key", "")], Shown::Key("")),
-            (&[("x-api-key", "k"), ("authorization", "Bearer a")], Shown::Ambiguous),
+            (
+                &[("x-api-key", "k"), ("authorization", "Bearer a")],
+                Shown::Ambiguous,
+            ),
             (&[("x-api-key", "k"), ("x-api-key", "k")], Shown::Ambiguous),
-            (&[("authorization", "Bearer a"), ("authorization", "Bearer a")], Shown::Ambiguous),
+            (
+                &[("authorization", "Bearer a"), ("authorization", "Bearer a")],
+                Shown::Ambiguous,
+            ),
         ] {
             let mut headers = HeaderMap::new();
             for (name, value) in pairs {

@@ -54,7 +54,9 @@ impl Exchange {
         let request_id = proxy.then(|| foreign_id(request.headers())).flatten();
         Self {
             facts: Facts {
-                request_id: request_id.unwrap_or_else(|| random::base62(ID_LENGTH)).into(),
+                request_id: request_id
+                    .unwrap_or_else(|| random::base62(ID_LENGTH))
+                    .into(),
                 client,
                 now: app.clock.now(),
                 route: route(request.extensions().get::<MatchedPath>()),
@@ -110,15 +112,18 @@ impl Exchange {
             rate::put(window, answer.headers_mut());
         }
         let status = answer.status().as_u16();
-        app.metrics.answered(self.facts.route, self.method, status, self.began.elapsed());
-        app.journal.api_access(&self.act(), self.facts.route, self.method, status);
+        app.metrics
+            .answered(self.facts.route, self.method, status, self.began.elapsed());
+        app.journal
+            .api_access(&self.act(), self.facts.route, self.method, status);
         answer
     }
 
     /// The request as an act of whoever it is known to be.
     pub(super) fn act(&self) -> Act {
         let principal = self.principal.as_ref();
-        self.facts.act(principal.map_or("anonymous", |principal| &principal.name))
+        self.facts
+            .act(principal.map_or("anonymous", |principal| &principal.name))
     }
 
     fn log(&self, app: &App, problem: &Problem) {
@@ -137,7 +142,7 @@ impl Exchange {
             Some(cause) if crate::problem::status(problem.code()).is_server_error() => {
                 tracing::error!(request_id, route, code, cause, "a request failed");
             }
-            Some(cause) => tracing::info!(request_id, route, code, cause, "a request was refused"),
+            Some(cause) => tracing::debug!(request_id, route, code, cause, "a request was refused"),
             None => {}
         }
     }

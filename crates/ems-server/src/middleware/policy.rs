@@ -13,7 +13,9 @@ use crate::{accept, problem::Problem};
 
 /// Whether a path is outside of credentials and windows.
 pub(super) fn is_open(route: &str) -> bool {
-    TABLE.iter().any(|row| row.path == route && row.need == Need::Open)
+    TABLE
+        .iter()
+        .any(|row| row.path == route && row.need == Need::Open)
 }
 
 /// Asks the table, and whether the answer can have a form that the client takes.
@@ -40,8 +42,11 @@ pub(super) fn check(exchange: &Exchange, parts: &Parts) -> Result<(), Problem> {
 }
 
 fn without_row(route: &str) -> Problem {
-    let mut allowed: Vec<&str> =
-        TABLE.iter().filter(|row| row.path == route).map(|row| row.method).collect();
+    let mut allowed: Vec<&str> = TABLE
+        .iter()
+        .filter(|row| row.path == route)
+        .map(|row| row.method)
+        .collect();
     if allowed.is_empty() {
         return Problem::new(ErrorCode::InsufficientPermissions);
     }

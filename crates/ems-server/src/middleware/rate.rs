@@ -40,6 +40,7 @@ pub(super) fn heed(
     app.metrics.rate_limited(kind);
     let act = exchange.act();
     let details = Map::from_iter([("window".to_owned(), kind.into())]);
-    app.journal.violation(&act, Violation::RateLimitExceeded, details);
+    app.journal
+        .violation(&act, Violation::RateLimitExceeded, details);
     Err(Problem::rate_limited(&rate))
 }

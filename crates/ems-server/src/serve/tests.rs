@@ -23,7 +23,10 @@ fn socket_of(files: &Files) -> std::path::PathBuf {
 }
 
 fn bind(files: &Files, role: Role) -> Result<Server> {
-    let settings = [("server.listen", "127.0.0.1:0"), ("server.metrics_listen", "127.0.0.1:0")];
+    let settings = [
+        ("server.listen", "127.0.0.1:0"),
+        ("server.metrics_listen", "127.0.0.1:0"),
+    ];
     Server::bind(files.load(&settings), role, Arc::new(SystemClock))
 }
 
@@ -34,15 +37,25 @@ async fn serves_its_three_sockets_and_leaves_nothing_behind() {
     let (api, metrics) = (server.local_addr().unwrap(), server.metrics_addr().unwrap());
     let socket = socket_of(&files);
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
+    assert_eq!(
+        (mode(&socket), mode(socket.parent().unwrap())),
+        (0o600, 0o700)
+    );
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(server.run(shutdown.clone(), None));
     let health = ask(TcpStream::connect(api).await.unwrap(), "/health").await;
     assert!(health.ends_with("{\"status\":\"healthy\"}"), "{health}");
-    let me = ask(UnixStream::connect(&socket).await.unwrap(), "/api/v1/auth/me").await;
+    let me = ask(
+        UnixStream::connect(&socket).await.unwrap(),
+        "/api/v1/auth/me",
+    )
+    .await;
     assert!(me.contains("\"name\":\"local:"), "{me}");
     let page = ask(TcpStream::connect(metrics).await.unwrap(), "/metrics").await;
-    assert!(page.contains("ems_http_requests_total{route=\"/health\",method=\"GET\",status=\"2xx\"} 1"), "{page}");
+    assert!(
+        page.contains("ems_http_requests_total{route=\"/health\",method=\"GET\",status=\"2xx\"} 1"),
+        "{page}"
+    );
     shutdown.cancel();
     running.await.unwrap().unwrap();
     assert!(!socket.exists());

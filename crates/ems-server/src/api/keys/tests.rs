@@ -13,17 +13,27 @@ async fn a_key_is_shown_once_works_at_once_and_is_dead_at_once() {
     let (key, id) = (made.json()["key"].clone(), made.json()["id"].clone());
     let (key, id) = (key.as_str().unwrap(), id.as_str().unwrap());
     assert!(key.starts_with(&format!("ems_{id}_")));
-    let listed = server.administer("GET /api/v1/keys", &json!(null)).await.json();
+    let listed = server
+        .administer("GET /api/v1/keys", &json!(null))
+        .await
+        .json();
     assert!(!listed.to_string().contains(key));
     assert_eq!(listed["items"][0]["id"], id);
-    let me = async || server.ask("GET /api/v1/auth/me", &[("x-api-key", key)], "").await;
+    let me = async || {
+        server
+            .ask("GET /api/v1/auth/me", &[("x-api-key", key)], "")
+            .await
+    };
     let answer = me().await;
     assert_eq!(answer.json()["name"], format!("key:{id}"));
     assert_eq!(answer.header("ratelimit-policy"), "\"default\";q=2;w=3600");
     let revoke = format!("DELETE /api/v1/keys/{id}");
     assert_eq!(server.administer(&revoke, &json!(null)).await.status, 204);
     let refused = me().await;
-    assert_eq!((refused.status.as_u16(), &*refused.code()), (401, "invalid_api_key"));
+    assert_eq!(
+        (refused.status.as_u16(), &*refused.code()),
+        (401, "invalid_api_key")
+    );
     assert_eq!(server.administer(&revoke, &json!(null)).await.status, 404);
 }
 
@@ -40,7 +50,13 @@ async fn a_rotation_leaves_both_keys_for_a_while() {
     assert!(new["replaced_valid_until"].is_string());
     for key in [&old, &new] {
         let key = key["key"].as_str().unwrap();
-        assert_eq!(server.ask("GET /api/v1/auth/me", &[("x-api-key", key)], "").await.status, 200);
+        assert_eq!(
+            server
+                .ask("GET /api/v1/auth/me", &[("x-api-key", key)], "")
+                .await
+                .status,
+            200
+        );
     }
     assert_eq!(server.administer(&rotate, &json!(null)).await.status, 409);
 }
