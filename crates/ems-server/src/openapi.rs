@@ -295,7 +295,7 @@ fn problem_response(status: StatusCode) -> Value {
         StatusCode::UNAUTHORIZED => names.push("WWW-Authenticate"),
         StatusCode::METHOD_NOT_ALLOWED => names.push("Allow"),
         StatusCode::TOO_MANY_REQUESTS => {
-            names.extend(["Retry-After", "RateLimit", "RateLimit-Policy"])
+            names.extend(["Retry-After", "RateLimit", "RateLimit-Policy"]);
         }
         StatusCode::SERVICE_UNAVAILABLE => names.push("Retry-After"),
         _ => {}

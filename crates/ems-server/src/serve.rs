@@ -243,7 +243,7 @@ async fn hang_ups(
         match tokio::task::spawn_blocking(move || reload()).await {
             Ok(Ok(loaded)) => renew(&app, tls.as_ref(), loaded),
             Ok(Err(errors)) => {
-                tracing::error!(%errors, "the settings are not sound: kept as they were")
+                tracing::error!(%errors, "the settings are not sound: kept as they were");
             }
             Err(error) => tracing::error!(%error, "the settings could not be read again"),
         }

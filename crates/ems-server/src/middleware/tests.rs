@@ -46,105 +46,97 @@ fn carries_what_every_answer_does(answer: &Answer) {
     }
 }
 
+/// A header field of a case: `alice` stands for her token.
+type Field = (&'static str, &'static str);
+
+const ALICE: Field = ("authorization", "alice");
+const JSON: Field = ("content-type", "application/json");
+
+/// Status, code, request, header fields, body.
+const CASES: &[(u16, &str, &str, &[Field], &str)] = &[
+    (200, "", "GET /health", &[], ""),
+    (200, "", "GET /api/v1/auth/me", &[ALICE], ""),
+    (400, "malformed", "POST /api/v1/users", &[ALICE, JSON], "{"),
+    (
+        400,
+        "invalid_parameter",
+        "GET /api/v1/users?limt=1",
+        &[ALICE],
+        "",
+    ),
+    (401, "invalid_credentials", "GET /api/v1/auth/me", &[], ""),
+    (
+        401,
+        "invalid_api_key",
+        "GET /api/v1/auth/me",
+        &[("x-api-key", "k")],
+        "",
+    ),
+    (404, "not_found", "GET /nothing", &[ALICE], ""),
+    (404, "not_found", "GET /api/v1/users/bob", &[ALICE], ""),
+    (404, "not_found", "GET /api/v1/users/%ff", &[ALICE], ""),
+    (404, "not_found", "GET /api/v1/users/a%2Fb", &[ALICE], ""),
+    (404, "not_found", "GET /health/", &[], ""),
+    (405, "method_not_allowed", "POST /health", &[], ""),
+    (
+        405,
+        "method_not_allowed",
+        "OPTIONS /api/v1/users",
+        &[ALICE],
+        "",
+    ),
+    (
+        406,
+        "not_acceptable",
+        "GET /health",
+        &[("accept", "image/png")],
+        "",
+    ),
+    (
+        415,
+        "unsupported_media_type",
+        "POST /api/v1/users",
+        &[ALICE],
+        "{}",
+    ),
+    (
+        422,
+        "invalid_request",
+        "POST /api/v1/users",
+        &[ALICE, JSON],
+        "{}",
+    ),
+];
+
 #[tokio::test]
 async fn every_answer_carries_the_headers_and_every_refusal_is_a_problem() {
     let server = Instance::new(&[]);
     let alice = server.user("alice", "admin").await;
-    let as_alice = [("authorization", alice.as_str())];
-    let json = [
-        ("authorization", alice.as_str()),
-        ("content-type", "application/json"),
-    ];
     let big = "x".repeat(70_000);
     let long = format!("GET /{}", "a".repeat(9_000));
-    for (expected, code, answer) in [
-        (200, "", server.ask("GET /health", &[], "").await),
-        (
-            200,
-            "",
-            server.ask("GET /api/v1/auth/me", &as_alice, "").await,
-        ),
-        (
-            400,
-            "malformed",
-            server.ask("POST /api/v1/users", &json, "{").await,
-        ),
-        (
-            400,
-            "invalid_parameter",
-            server.ask("GET /api/v1/users?limt=1", &as_alice, "").await,
-        ),
-        (
-            401,
-            "invalid_credentials",
-            server.ask("GET /api/v1/auth/me", &[], "").await,
-        ),
-        (
-            401,
-            "invalid_api_key",
-            server
-                .ask("GET /api/v1/auth/me", &[("x-api-key", "k")], "")
-                .await,
-        ),
-        (
-            404,
-            "not_found",
-            server.ask("GET /nothing", &as_alice, "").await,
-        ),
-        (
-            404,
-            "not_found",
-            server.ask("GET /api/v1/users/bob", &as_alice, "").await,
-        ),
-        (
-            404,
-            "not_found",
-            server.ask("GET /api/v1/users/%ff", &as_alice, "").await,
-        ),
-        (
-            404,
-            "not_found",
-            server.ask("GET /api/v1/users/a%2Fb", &as_alice, "").await,
-        ),
-        (404, "not_found", server.ask("GET /health/", &[], "").await),
-        (
-            405,
-            "method_not_allowed",
-            server.ask("POST /health", &[], "").await,
-        ),
-        (
-            405,
-            "method_not_allowed",
-            server.ask("OPTIONS /api/v1/users", &as_alice, "").await,
-        ),
-        (
-            406,
-            "not_acceptable",
-            server
-                .ask("GET /health", &[("accept", "image/png")], "")
-                .await,
-        ),
-        (
-            413,
-            "payload_too_large",
-            server.ask("POST /api/v1/users", &json, big).await,
-        ),
-        (414, "uri_too_long", server.ask(&long, &[], "").await),
-        (
-            415,
-            "unsupported_media_type",
-            server.ask("POST /api/v1/users", &as_alice, "{}").await,
-        ),
-        (
-            422,
-            "invalid_request",
-            server.ask("POST /api/v1/users", &json, "{}").await,
-        ),
-    ] {
-        assert_eq!(answer.status, expected, "{answer:?}");
+    let mut cases = CASES.to_vec();
+    cases.push((
+        413,
+        "payload_too_large",
+        "POST /api/v1/users",
+        &[ALICE, JSON],
+        &big,
+    ));
+    cases.push((414, "uri_too_long", &long, &[], ""));
+    for (status, code, request, fields, body) in cases {
+        let value = |field: &Field| {
+            if *field == ALICE {
+                (field.0, &*alice)
+            } else {
+                *field
+            }
+        };
+        let fields: Vec<(&str, &str)> = fields.iter().map(value).collect();
+        let answer = server.ask(request, &fields, body.to_owned()).await;
+        assert_eq!(answer.status, status, "{request}: {answer:?}");
         carries_what_every_answer_does(&answer);
-        if expected >= 400 {
-            assert_eq!(answer.code(), code);
+        if status >= 400 {
+            assert_eq!(answer.code(), code, "{request}");
         }
     }
 }
