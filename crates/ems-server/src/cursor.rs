@@ -77,7 +77,9 @@ mod tests {
             Binding::new("/api/v1/keys", "alice").with("plant7-"),
             Binding::new("/api/v1/meters", "alice").with("plant8-"),
             Binding::new("/api/v1/meters", "alice"),
-            Binding::new("/api/v1/meters", "alice").with("plant7-").with(""),
+            Binding::new("/api/v1/meters", "alice")
+                .with("plant7-")
+                .with(""),
             Binding::new("/api/v1/metersa", "lice").with("plant7-"),
         ] {
             assert_eq!(foreign.open(&key, &cursor), None, "{foreign:?}");

@@ -7,7 +7,11 @@
 
 mod time;
 
-use ems_core::{block::Block, meter::MeterId, quantity::{Location, PowerFactor}};
+use ems_core::{
+    block::Block,
+    meter::MeterId,
+    quantity::{Location, PowerFactor},
+};
 
 use self::time::Times;
 
@@ -68,7 +72,12 @@ struct Row<'a> {
 impl Rows {
     /// A writer that has written nothing.
     pub fn new(form: Form, meter: MeterId) -> Self {
-        Self { form, meter, times: Times::default(), written: 0 }
+        Self {
+            form,
+            meter,
+            times: Times::default(),
+            written: 0,
+        }
     }
 
     /// What comes before the first row.
@@ -87,11 +96,22 @@ impl Rows {
     /// Writes at most `limit` readings of a block.
     pub fn push(&mut self, out: &mut Vec<u8>, block: &Block, limit: usize) {
         out.reserve(block.len().min(limit).saturating_mul(96));
-        for (index, (at, energy)) in block.at().iter().zip(block.energy()).take(limit).enumerate() {
+        for (index, (at, energy)) in block
+            .at()
+            .iter()
+            .zip(block.energy())
+            .take(limit)
+            .enumerate()
+        {
             let row = Row {
                 at: *at,
                 energy: *energy,
-                power_factor: block.power_factor().get(index).copied().flatten().map(PowerFactor::get),
+                power_factor: block
+                    .power_factor()
+                    .get(index)
+                    .copied()
+                    .flatten()
+                    .map(PowerFactor::get),
                 location: block.location().get(index).and_then(Option::as_ref),
             };
             match self.form {

@@ -14,10 +14,7 @@ use ems_core::{
 use ems_store::{Batch, Columns, Store};
 use serde_json::json;
 
-use super::{
-    data::instant,
-    sight,
-};
+use super::{data::instant, sight};
 use crate::{
     app::App,
     caller::{Analyze, Caller},
@@ -65,7 +62,9 @@ pub async fn usage(
     };
     let table = UsageTable::new(asked.buckets(range, meters.len())?);
     let table = summed(&app.store, (&meters, range), table).await?;
-    asked.answer(&app, &caller, (&meters, Some((range, table)))).await
+    asked
+        .answer(&app, &caller, (&meters, Some((range, table))))
+        .await
 }
 
 /// What was asked.
@@ -100,17 +99,22 @@ impl Asked {
             Zone::parse(text).ok_or_else(|| "is a name of the IANA database".to_owned())
         })?;
         query.finish()?;
-        let (interval, zone) = (interval.unwrap_or(Interval::Day), zone.unwrap_or_else(Zone::utc));
-        Ok(Self { meters, start, end, interval, zone })
+        let (interval, zone) = (
+            interval.unwrap_or(Interval::Day),
+            zone.unwrap_or_else(Zone::utc),
+        );
+        Ok(Self {
+            meters,
+            start,
+            end,
+            interval,
+            zone,
+        })
     }
 
     /// The range: what was asked, and for the rest the span of the meters. `None` when that is
     /// empty.
-    async fn range(
-        &self,
-        store: &Store,
-        meters: &[MeterId],
-    ) -> Result<Option<TimeRange>, Problem> {
+    async fn range(&self, store: &Store, meters: &[MeterId]) -> Result<Option<TimeRange>, Problem> {
         let (mut start, mut end) = (self.start, self.end);
         if start.is_none() || end.is_none() {
             let mut span: Option<(Timestamp, Timestamp)> = None;
@@ -124,7 +128,9 @@ impl Asked {
             start = start.or(span.map(|span| span.0));
             end = end.or(span.map(|span| self.zone.next(span.1, self.interval)));
         }
-        Ok(start.zip(end).and_then(|(start, end)| TimeRange::new(start, end)))
+        Ok(start
+            .zip(end)
+            .and_then(|(start, end)| TimeRange::new(start, end)))
     }
 
     /// The buckets, if they are not too many.
@@ -135,7 +141,10 @@ impl Asked {
             Problem::parameter("interval", why)
         };
         // A cheap bound first: no list is made that is far too long.
-        let seconds = range.end().as_seconds().saturating_sub(range.start().as_seconds());
+        let seconds = range
+            .end()
+            .as_seconds()
+            .saturating_sub(range.start().as_seconds());
         let at_least = self.longest_buckets(seconds);
         if at_least > MAX_BUCKETS {
             return Err(too_many());
@@ -175,10 +184,16 @@ impl Asked {
             "timezone": self.zone.name(),
         });
         for meter in meters {
-            event.subjects.extend(sight::pseudonym(&app.store, meter).await?);
+            event
+                .subjects
+                .extend(sight::pseudonym(&app.store, meter).await?);
         }
         let zone = self.zone.clone();
-        let write = move || table.map(|table| written(&zone, &table)).unwrap_or_default();
+        let write = move || {
+            table
+                .map(|table| written(&zone, &table))
+                .unwrap_or_default()
+        };
         let buckets = blocking(write).await?;
         event.record_count = buckets.iter().map(|bucket| bucket.count).sum();
         app.store.commit.commit(Batch::note(event)).await?;
@@ -208,10 +223,17 @@ async fn chosen(
         } else {
             let (records, from) = (&*app.store.records, (pattern.prefix(), None));
             let found = sight::meters(records, caller.scope(), from, MAX_METERS + 1).await?;
-            meters.extend(found.iter().filter_map(|record| MeterId::parse(&record.id).ok()));
+            meters.extend(
+                found
+                    .iter()
+                    .filter_map(|record| MeterId::parse(&record.id).ok()),
+            );
         }
         if meters.len() > MAX_METERS {
-            return Err(Problem::parameter("meter_id", "means more than 10000 meters"));
+            return Err(Problem::parameter(
+                "meter_id",
+                "means more than 10000 meters",
+            ));
         }
     }
     if meters.is_empty() {

@@ -46,14 +46,19 @@ pub async fn remove(
     sight::seen(&app.store, caller.scope(), &meter).await?;
     let mut event = caller.access("delete", "readings");
     event.filters = json!({ "start": range.start(), "end": range.end() });
-    event.subjects = sight::pseudonym(&app.store, &meter).await?.into_iter().collect();
+    event.subjects = sight::pseudonym(&app.store, &meter)
+        .await?
+        .into_iter()
+        .collect();
     let batch = Batch {
         deletions: vec![Deletion { meter, range }],
         ledger: vec![event],
         ..Batch::default()
     };
     let outcome = app.store.commit.commit(batch).await?;
-    Ok(Json(Deleted { deleted: outcome.deleted }))
+    Ok(Json(Deleted {
+        deleted: outcome.deleted,
+    }))
 }
 
 /// Takes `start` and `end`, both optional, which make a range that is not empty.
@@ -66,7 +71,9 @@ fn range(query: &mut Query) -> Result<TimeRange, Problem> {
 
 /// Takes an instant.
 pub(super) fn instant(query: &mut Query, name: &str) -> Result<Option<Timestamp>, Problem> {
-    query.read(name, |text| Timestamp::parse(text).map_err(|fault| fault.detail))
+    query.read(name, |text| {
+        Timestamp::parse(text).map_err(|fault| fault.detail)
+    })
 }
 
 #[cfg(test)]

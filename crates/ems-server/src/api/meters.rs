@@ -59,8 +59,7 @@ pub async fn list(
     let paging = Paging::take(&app, &caller, &mut query, &[&prefix])?;
     query.finish()?;
     let from = (&*prefix, paging.after());
-    let found =
-        sight::meters(&*app.store.records, caller.scope(), from, paging.fetch()).await?;
+    let found = sight::meters(&*app.store.records, caller.scope(), from, paging.fetch()).await?;
     let page = paging.page(&app, found, |record| &record.id);
     let mut items = Vec::with_capacity(page.items.len());
     let mut subjects = Vec::with_capacity(page.items.len());
@@ -73,7 +72,10 @@ pub async fn list(
     event.record_count = u64::try_from(items.len()).unwrap_or(u64::MAX);
     event.subjects = subjects;
     app.store.commit.commit(Batch::note(event)).await?;
-    Ok(Json(Page { items, next_cursor: page.next_cursor }))
+    Ok(Json(Page {
+        items,
+        next_cursor: page.next_cursor,
+    }))
 }
 
 /// Shows a meter.
@@ -92,7 +94,10 @@ pub async fn get(
     let answer = shown(&app.store, &record).await?;
     let mut event = caller.access("read", "meters");
     event.record_count = 1;
-    event.subjects = sight::pseudonym(&app.store, &meter).await?.into_iter().collect();
+    event.subjects = sight::pseudonym(&app.store, &meter)
+        .await?
+        .into_iter()
+        .collect();
     app.store.commit.commit(Batch::note(event)).await?;
     Ok(Json(answer))
 }
@@ -128,7 +133,11 @@ pub async fn put(
         }
     };
     let record = sight::seen(&app.store, caller.scope(), &meter).await?;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(shown(&app.store, &record).await?)))
 }
 
@@ -147,7 +156,10 @@ pub async fn remove(
     sight::writable(caller.scope(), &meter)?;
     let record = sight::seen(&app.store, caller.scope(), &meter).await?;
     let mut event = caller.access("delete", "meters");
-    event.subjects = sight::pseudonym(&app.store, &meter).await?.into_iter().collect();
+    event.subjects = sight::pseudonym(&app.store, &meter)
+        .await?
+        .into_iter()
+        .collect();
     let change = RecordChange {
         table: Table::Meters,
         id: meter.as_str().to_owned(),
@@ -155,7 +167,10 @@ pub async fn remove(
         value: None,
     };
     let batch = Batch {
-        deletions: vec![Deletion { meter, range: TimeRange::ALL }],
+        deletions: vec![Deletion {
+            meter,
+            range: TimeRange::ALL,
+        }],
         records: vec![change],
         ledger: vec![event],
         ..Batch::default()
@@ -173,7 +188,11 @@ async fn replace(
 ) -> Result<bool, Problem> {
     let record = app.store.records.get(Table::Meters, meter.as_str()).await?;
     if record.is_none() {
-        heed(app, app.limiter.new_meters(caller.principal(), 1).await?, "new_meters")?;
+        heed(
+            app,
+            app.limiter.new_meters(caller.principal(), 1).await?,
+            "new_meters",
+        )?;
     }
     let old = record.as_ref().map(known).transpose()?;
     let pseudonym = sight::pseudonym(&app.store, meter).await?;
@@ -185,14 +204,21 @@ async fn replace(
     let action = if record.is_some() { "update" } else { "create" };
     let mut event = caller.change(action, "meters", change);
     event.subjects = pseudonym.into_iter().collect();
-    let value = serde_json::to_vec(profile).map_err(|error| Problem::internal(error.to_string()))?;
+    let value =
+        serde_json::to_vec(profile).map_err(|error| Problem::internal(error.to_string()))?;
     let change = RecordChange {
         table: Table::Meters,
         id: meter.as_str().to_owned(),
-        expect: record.as_ref().map_or(Expect::Absent, |record| Expect::Revision(record.revision)),
+        expect: record
+            .as_ref()
+            .map_or(Expect::Absent, |record| Expect::Revision(record.revision)),
         value: Some(value),
     };
-    let batch = Batch { records: vec![change], ledger: vec![event], ..Batch::default() };
+    let batch = Batch {
+        records: vec![change],
+        ledger: vec![event],
+        ..Batch::default()
+    };
     app.store.commit.commit(batch).await?;
     Ok(record.is_none())
 }
@@ -206,7 +232,11 @@ fn named(profile: &meter::MeterProfile) -> String {
         ("site", profile.site.is_some()),
         ("customer_id", profile.customer_id.is_some()),
     ];
-    let said: Vec<&str> = said.iter().filter(|(_, said)| *said).map(|(name, _)| *name).collect();
+    let said: Vec<&str> = said
+        .iter()
+        .filter(|(_, said)| *said)
+        .map(|(name, _)| *name)
+        .collect();
     json!(said).to_string()
 }
 
@@ -240,12 +270,19 @@ fn profile(mut body: Object) -> Result<meter::MeterProfile, Problem> {
     let site = body.optional("site", |value| {
         let site = strict::sized_text(value, 1, 100)?;
         if site.chars().any(char::is_control) {
-            return Err(vec![format_fault("a site's name has no control characters")]);
+            return Err(vec![format_fault(
+                "a site's name has no control characters",
+            )]);
         }
         Ok(site)
     });
     let customer_id = body.optional("customer_id", |value| strict::parsed(value, customer));
-    body.finish(Some(meter::MeterProfile { location, timezone, site, customer_id }))
+    body.finish(Some(meter::MeterProfile {
+        location,
+        timezone,
+        site,
+        customer_id,
+    }))
 }
 
 fn zone(text: &str) -> Result<String, Fault> {

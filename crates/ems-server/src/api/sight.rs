@@ -25,7 +25,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let PathPart(text) = PathPart::from_request_parts(parts, state).await?;
-        MeterId::parse(&text).map(Self).map_err(|_| Problem::not_found())
+        MeterId::parse(&text)
+            .map(Self)
+            .map_err(|_| Problem::not_found())
     }
 }
 
@@ -75,7 +77,11 @@ pub(super) async fn meters(
             }
         } else if let Some(narrower) = narrower(pattern.prefix(), prefix) {
             let listed = records.list(Table::Meters, narrower, after, limit).await?;
-            found.extend(listed.into_iter().map(|record| (Arc::clone(&record.id), record)));
+            found.extend(
+                listed
+                    .into_iter()
+                    .map(|record| (Arc::clone(&record.id), record)),
+            );
         }
         // What is past the limit is in nobody's page: memory is bounded by it, not by the scope.
         while found.len() > limit {
@@ -96,7 +102,10 @@ fn narrower<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
 
 /// The name of a meter in the ledger; none before it has a key.
 pub(super) async fn pseudonym(store: &Store, meter: &MeterId) -> ems_store::Result<Option<String>> {
-    store.subjects.pseudonym(&Subject::Meter(meter.clone())).await
+    store
+        .subjects
+        .pseudonym(&Subject::Meter(meter.clone()))
+        .await
 }
 
 #[cfg(test)]
@@ -112,7 +121,11 @@ mod tests {
     #[async_trait]
     impl Records for Listed {
         async fn get(&self, _: Table, id: &str) -> ems_store::Result<Option<Record>> {
-            Ok(self.0.iter().find(|known| *known == id).map(|id| record(id)))
+            Ok(self
+                .0
+                .iter()
+                .find(|known| *known == id)
+                .map(|id| record(id)))
         }
 
         async fn list(
@@ -122,13 +135,25 @@ mod tests {
             after: Option<&str>,
             limit: usize,
         ) -> ems_store::Result<Vec<Record>> {
-            let wanted = |id: &&String| id.starts_with(prefix) && after.is_none_or(|after| id.as_str() > after);
-            Ok(self.0.iter().filter(wanted).take(limit).map(|id| record(id)).collect())
+            let wanted = |id: &&String| {
+                id.starts_with(prefix) && after.is_none_or(|after| id.as_str() > after)
+            };
+            Ok(self
+                .0
+                .iter()
+                .filter(wanted)
+                .take(limit)
+                .map(|id| record(id))
+                .collect())
         }
     }
 
     fn record(id: &str) -> Record {
-        Record { id: id.into(), revision: 1, value: b"{}".as_slice().into() }
+        Record {
+            id: id.into(),
+            revision: 1,
+            value: b"{}".as_slice().into(),
+        }
     }
 
     proptest! {

@@ -25,12 +25,18 @@ const MAX_CELLS: usize = MAX_FAULTS + FIELDS.len() + 1;
 /// Reads a table.
 pub(super) fn table(body: &[u8], rules: &Rules<'_>) -> Result<Decoded, Failure> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let mut reader = Reader { rest: trim_lines(body) };
+    let mut reader = Reader {
+        rest: trim_lines(body),
+    };
     let mut record = Record::default();
     match reader.next(&mut record) {
         Some(Ok(())) => {}
         Some(Err(why)) => return Err(Failure::Malformed(format!("the header row: {why}"))),
-        None => return Err(Failure::Malformed("a table begins with a header row".to_owned())),
+        None => {
+            return Err(Failure::Malformed(
+                "a table begins with a header row".to_owned(),
+            ));
+        }
     }
     let columns = header(&record)?;
     let mut rows = Rows::new(rules);
@@ -63,19 +69,34 @@ fn header(record: &Record<'_>) -> Result<Vec<&'static str>, Failure> {
     for name in &record.cells {
         let fault = |code, why: &str| {
             let name: String = name.chars().take(64).collect();
-            Fault::new(format!("/{}", name.replace('~', "~0").replace('/', "~1")), code, why)
+            Fault::new(
+                format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+                code,
+                why,
+            )
         };
         match FIELDS.into_iter().find(|field| *field == name.as_ref()) {
-            None => faults.push(fault(FaultCode::UnknownField, "a reading has no such field")),
+            None => faults.push(fault(
+                FaultCode::UnknownField,
+                "a reading has no such field",
+            )),
             Some(field) if columns.contains(&field) => {
                 faults.push(fault(FaultCode::DuplicateField, "a field is one column"));
             }
             Some(field) => columns.push(field),
         }
     }
-    for required in FIELDS.into_iter().take(3).filter(|field| !columns.contains(field)) {
+    for required in FIELDS
+        .into_iter()
+        .take(3)
+        .filter(|field| !columns.contains(field))
+    {
         let pointer = format!("/{required}");
-        faults.push(Fault::new(pointer, FaultCode::MissingField, "this column is required"));
+        faults.push(Fault::new(
+            pointer,
+            FaultCode::MissingField,
+            "this column is required",
+        ));
     }
     if faults.is_empty() {
         return Ok(columns);
@@ -212,9 +233,16 @@ fn bare_cell(text: &[u8], at: usize) -> Result<(Cow<'_, str>, usize), Broken> {
     }
     let cell = rest.get(..length).unwrap_or_default();
     let ends_row = rest.get(length) != Some(&b',');
-    let cell = if ends_row { cell.strip_suffix(b"\r").unwrap_or(cell) } else { cell };
+    let cell = if ends_row {
+        cell.strip_suffix(b"\r").unwrap_or(cell)
+    } else {
+        cell
+    };
     let end = at + cell.len();
-    Ok((Cow::Borrowed(std::str::from_utf8(cell).map_err(|_| NOT_UTF8)?), end))
+    Ok((
+        Cow::Borrowed(std::str::from_utf8(cell).map_err(|_| NOT_UTF8)?),
+        end,
+    ))
 }
 
 /// The cell whose opening quote lies before `start`, and what comes behind its closing one.
@@ -231,7 +259,11 @@ fn quoted_cell(text: &[u8], start: usize) -> Result<(Cow<'_, str>, usize), Broke
         }
         let cell = text.get(start..quote).unwrap_or_default();
         let cell = std::str::from_utf8(cell).map_err(|_| NOT_UTF8)?;
-        let cell = if doubled { Cow::Owned(cell.replace("\"\"", "\"")) } else { Cow::Borrowed(cell) };
+        let cell = if doubled {
+            Cow::Owned(cell.replace("\"\"", "\""))
+        } else {
+            Cow::Borrowed(cell)
+        };
         return Ok((cell, quote + 1));
     }
 }

@@ -115,17 +115,23 @@ impl Number {
             let signed = matches!(byte(end + 1), Some(b'+' | b'-'));
             end = run(end + 1 + usize::from(signed))?;
         }
-        let short = digits.filter(|_| !exponent).map(|digits| (digits, decimals));
-        Some(Self { end, short, negative })
+        let short = digits
+            .filter(|_| !exponent)
+            .map(|digits| (digits, decimals));
+        Some(Self {
+            end,
+            short,
+            negative,
+        })
     }
 
     /// Its value, given its text. Both ways round to the nearest double: a short number is one
     /// exact integer divided by one exact power of ten (Clinger, "How to read floating-point
     /// numbers accurately", 1990).
     fn value(&self, text: &str) -> Option<f64> {
-        let short = self.short.and_then(|(digits, decimals)| {
-            TENS.get(decimals).map(|ten| f64::from(digits) / ten)
-        });
+        let short = self
+            .short
+            .and_then(|(digits, decimals)| TENS.get(decimals).map(|ten| f64::from(digits) / ten));
         match short {
             Some(value) if self.negative => Some(-value),
             Some(value) => Some(value),
@@ -205,11 +211,23 @@ mod tests {
 
     #[test]
     fn takes_json_numbers_and_nothing_else() {
-        for text in ["0", "-0", "0.25", "12", "1e3", "1E+3", "1.5e-3", "123456789012345678901234567890"] {
+        for text in [
+            "0",
+            "-0",
+            "0.25",
+            "12",
+            "1e3",
+            "1E+3",
+            "1.5e-3",
+            "123456789012345678901234567890",
+        ] {
             assert_eq!(number(text), Some(text.parse().unwrap()), "{text}");
         }
         assert_eq!(number("1e400"), Some(f64::INFINITY));
-        for text in ["", "-", "+1", "01", ".5", "5.", "1e", "1e+", "NaN", "inf", "0x1", "1_0", " 1", "1 ", "--1"] {
+        for text in [
+            "", "-", "+1", "01", ".5", "5.", "1e", "1e+", "NaN", "inf", "0x1", "1_0", " 1", "1 ",
+            "--1",
+        ] {
             assert_eq!(number(text), None, "{text}");
         }
     }

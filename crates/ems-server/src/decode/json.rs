@@ -20,9 +20,12 @@ const MAX_DEPTH: u32 = 128;
 /// Reads a body that is one reading.
 pub fn single(body: &[u8], latest: Timestamp) -> Result<Row, Failure> {
     let text = utf8(body)?;
-    let parsed = whole::<Parsed<'_, 1>>(text).map_err(|error| Failure::Malformed(reason(&error)))?;
+    let parsed =
+        whole::<Parsed<'_, 1>>(text).map_err(|error| Failure::Malformed(reason(&error)))?;
     match parsed.0 {
-        Ok(fields) => fields.check(latest).map_err(|faults| Failure::invalid(faults, false)),
+        Ok(fields) => fields
+            .check(latest)
+            .map_err(|faults| Failure::invalid(faults, false)),
         Err(kind) => Err(Failure::invalid(vec![not_an_object(kind)], false)),
     }
 }
@@ -107,7 +110,9 @@ fn whole<'de, T: Deserialize<'de>>(text: &'de str) -> serde_json::Result<T> {
 /// What the parser says, without its line and column: they count from where it was set to work.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let why = text.rsplit_once(" at line ").map_or(text.as_str(), |(why, _)| why);
+    let why = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(why, _)| why);
     format!("this is not JSON: {why}")
 }
 
@@ -116,7 +121,11 @@ fn broken(rows: &Rows<'_>, why: &str) -> Failure {
 }
 
 fn not_an_object(kind: &str) -> Fault {
-    Fault::new("", FaultCode::WrongType, format!("a reading is an object, not {kind}"))
+    Fault::new(
+        "",
+        FaultCode::WrongType,
+        format!("a reading is an object, not {kind}"),
+    )
 }
 
 /// Why a body that is no array is refused: broken, or of another type.
@@ -136,7 +145,9 @@ struct Parsed<'a, const DEPTH: u32>(Result<Fields<'a>, &'static str>);
 
 impl<'de, const DEPTH: u32> Deserialize<'de> for Parsed<'de, DEPTH> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RowVisitor { depth: DEPTH }).map(Self)
+        deserializer
+            .deserialize_any(RowVisitor { depth: DEPTH })
+            .map(Self)
     }
 }
 
@@ -154,7 +165,9 @@ impl<'de> Visitor<'de> for RowVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Fields::default();
         while let Some(name) = map.next_key_seed(Name)? {
-            let value = map.next_value_seed(Field { depth: self.depth + 1 })?;
+            let value = map.next_value_seed(Field {
+                depth: self.depth + 1,
+            })?;
             let value = match value {
                 Found::Null if OPTIONAL.contains(&&*name) => Value::Absent,
                 Found::Null => Value::Other("null"),
@@ -166,7 +179,9 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        Field { depth: self.depth }.visit_seq(seq).map(|_| Err("an array"))
+        Field { depth: self.depth }
+            .visit_seq(seq)
+            .map(|_| Err("an array"))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {

@@ -28,10 +28,7 @@ pub(super) fn lines(body: &[u8], rules: &Rules<'_>) -> Result<Decoded, Failure> 
 }
 
 /// The lines of a body, without their ends; none of an empty one.
-fn split<T>(
-    body: &[u8],
-    slice: impl Fn(std::ops::Range<usize>) -> T,
-) -> impl Iterator<Item = T> {
+fn split<T>(body: &[u8], slice: impl Fn(std::ops::Range<usize>) -> T) -> impl Iterator<Item = T> {
     let mut start = 0;
     let length = body.len();
     std::iter::from_fn(move || {

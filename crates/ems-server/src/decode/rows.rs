@@ -82,7 +82,11 @@ struct Known {
 
 impl Known {
     fn location(&mut self, text: &str) -> Option<Location> {
-        if self.place.as_ref().is_none_or(|place| place.as_str() != text) {
+        if self
+            .place
+            .as_ref()
+            .is_none_or(|place| place.as_str() != text)
+        {
             self.place = Some(Location::parse(text).ok()?);
         }
         self.place.clone()
@@ -155,14 +159,26 @@ impl<'r> Rows<'r> {
         };
         let batch = &mut self.decoded.batch;
         let slot = *known.slot.get_or_insert_with(|| batch.slot(&known.meter));
-        batch.push_at(slot, Reading { at, energy, power_factor, location });
+        batch.push_at(
+            slot,
+            Reading {
+                at,
+                energy,
+                power_factor,
+                location,
+            },
+        );
         self.index += 1;
         Some(())
     }
 
     /// The place of a meter in `known`; it is added where it is new.
     fn find(&mut self, text: &str) -> Option<usize> {
-        if self.known.get(self.last).is_some_and(|known| known.meter.as_str() == text) {
+        if self
+            .known
+            .get(self.last)
+            .is_some_and(|known| known.meter.as_str() == text)
+        {
             return Some(self.last);
         }
         if let Some(place) = self.meters.get(text) {
@@ -171,7 +187,12 @@ impl<'r> Rows<'r> {
         let meter = MeterId::parse(text).ok()?;
         let admission = self.admission(&meter);
         let place = self.known.len();
-        self.known.push(Known { meter: meter.clone(), admission, slot: None, place: None });
+        self.known.push(Known {
+            meter: meter.clone(),
+            admission,
+            slot: None,
+            place: None,
+        });
         self.meters.insert(meter, place);
         Some(place)
     }
@@ -189,11 +210,19 @@ impl<'r> Rows<'r> {
     /// Takes or rejects a row from the full parser.
     pub(super) fn fields(&mut self, fields: Fields<'_>) {
         let more = fields.count > Fields::MAX;
-        let meter = fields.meter.as_deref().and_then(|text| MeterId::parse(text).ok());
-        let refused = meter.as_ref().and_then(|meter| self.admission(meter).fault());
+        let meter = fields
+            .meter
+            .as_deref()
+            .and_then(|text| MeterId::parse(text).ok());
+        let refused = meter
+            .as_ref()
+            .and_then(|meter| self.admission(meter).fault());
         match (fields.check(self.rules.latest), refused) {
             (Ok((meter, reading)), None) if frozen(self.rules, &meter, reading.at) => {
-                self.reject(vec![Fault::new("/timestamp", FaultCode::OutOfRange, TOO_OLD)], more);
+                self.reject(
+                    vec![Fault::new("/timestamp", FaultCode::OutOfRange, TOO_OLD)],
+                    more,
+                );
             }
             (Ok((meter, reading)), None) => {
                 self.index += 1;
@@ -217,7 +246,9 @@ impl<'r> Rows<'r> {
         let room = MAX_FAULTS.saturating_sub(self.decoded.faults.len());
         self.decoded.truncated |= more || faults.len() > room;
         let index = self.index;
-        self.decoded.faults.extend(faults.into_iter().take(room).map(|fault| (index, fault)));
+        self.decoded
+            .faults
+            .extend(faults.into_iter().take(room).map(|fault| (index, fault)));
         self.decoded.rejected += 1;
         self.index += 1;
     }

@@ -1,9 +1,8 @@
-use ems_core::{
-    quantity::Kwh,
-    reading::Reading,
-    scope::Scope,
-    time::Timestamp,
-};
+//! What is written, and that it reads back to the bit.
+
+//! Rows leave as the exact doubles and instants they were.
+
+use ems_core::{quantity::Kwh, reading::Reading, scope::Scope, time::Timestamp};
 use proptest::prelude::*;
 
 use super::*;
@@ -35,7 +34,12 @@ fn reading(at: &str, kwh: f64, power_factor: Option<f64>, location: Option<&str>
 fn two() -> Block {
     Block::from_iter([
         reading("2013-03-31T00:30:00Z", 0.1, None, None),
-        reading("2013-03-31T01:00:00.5Z", 100_000.0, Some(1.0), Some("=a \"b\" \\ c")),
+        reading(
+            "2013-03-31T01:00:00.5Z",
+            100_000.0,
+            Some(1.0),
+            Some("=a \"b\" \\ c"),
+        ),
     ])
 }
 
@@ -44,7 +48,10 @@ fn a_page_is_json_with_a_cursor_only_when_there_is_more() {
     let rows = r#"{"timestamp":"2013-03-31T00:30:00Z","energy_consumption":0.1},{"timestamp":"2013-03-31T01:00:00.5Z","energy_consumption":100000.0,"power_factor":1.0,"location":"=a \"b\" \\ c"}"#;
     let page = |rest: &str| format!(r#"{{"meter_id":"m-1","readings":[{rows}]{rest}}}"#);
     assert_eq!(written(Form::Json, &two(), None), page(""));
-    assert_eq!(written(Form::Json, &two(), Some("abc")), page(r#","next_cursor":"abc""#));
+    assert_eq!(
+        written(Form::Json, &two(), Some("abc")),
+        page(r#","next_cursor":"abc""#)
+    );
     let empty = r#"{"meter_id":"m-1","readings":[]}"#;
     assert_eq!(written(Form::Json, &Block::default(), None), empty);
 }
@@ -64,13 +71,20 @@ fn no_more_than_the_limit_is_written() {
     let (mut out, mut rows) = (Vec::new(), Rows::new(Form::Ndjson, meter()));
     rows.push(&mut out, &two(), 1);
     let line = "{\"meter_id\":\"m-1\",\"timestamp\":\"2013-03-31T00:30:00Z\",\"energy_consumption\":0.1}\n";
-    assert_eq!((String::from_utf8(out).unwrap().as_str(), rows.written()), (line, 1));
+    assert_eq!(
+        (String::from_utf8(out).unwrap().as_str(), rows.written()),
+        (line, 1)
+    );
 }
 
 fn blocks() -> impl Strategy<Value = Block> {
     let column = (
         0..=Timestamp::MAX.as_micros(),
-        prop_oneof![0.0..1e5_f64, Just(0.0), (0_u64..1 << 62).prop_map(f64::from_bits)],
+        prop_oneof![
+            0.0..1e5_f64,
+            Just(0.0),
+            (0_u64..1 << 62).prop_map(f64::from_bits)
+        ],
         prop::option::of(0.0..=1.0_f64),
         prop::option::of("[ -~é€\u{2028}\u{1F600}]{1,12}"),
     );

@@ -73,7 +73,11 @@ pub async fn create(
         let fault = Fault::new("/timestamp", FaultCode::OutOfRange, decode::TOO_OLD);
         return Err(Problem::invalid(vec![fault]));
     }
-    let event = event(&caller, &readings, json!({ "sha256": HEXLOWER.encode(&hash) }));
+    let event = event(
+        &caller,
+        &readings,
+        json!({ "sha256": HEXLOWER.encode(&hash) }),
+    );
     let counts = store(&app, &caller, readings, event).await?.counts;
     let stored = Stored {
         accepted: counts.accepted,
@@ -110,9 +114,17 @@ pub async fn batch(
     let (sent, decoded) = read(&app, &caller, request).await?;
     app.metrics.rejected(decoded.rejected);
     if atomic && decoded.rejected > 0 {
-        return Err(Problem::invalid_rows(errors(decoded.faults), decoded.truncated));
+        return Err(Problem::invalid_rows(
+            errors(decoded.faults),
+            decoded.truncated,
+        ));
     }
-    let Decoded { batch: readings, rejected, faults, truncated } = decoded;
+    let Decoded {
+        batch: readings,
+        rejected,
+        faults,
+        truncated,
+    } = decoded;
     let mut outcome = Outcome::default();
     if !readings.is_empty() {
         let filters = json!({
@@ -147,9 +159,17 @@ pub async fn validate(
     request: Request,
 ) -> Result<Json<BatchStored>, Problem> {
     let (_sent, decoded) = read(&app, &caller, request).await?;
-    let Decoded { batch, rejected, faults, truncated } = decoded;
+    let Decoded {
+        batch,
+        rejected,
+        faults,
+        truncated,
+    } = decoded;
     let accepted = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-    let counts = Counts { accepted, ..Counts::default() };
+    let counts = Counts {
+        accepted,
+        ..Counts::default()
+    };
     Ok(Json(answer((rejected, faults, truncated), counts)))
 }
 
@@ -174,8 +194,18 @@ impl Body {
     async fn decode(self: &Arc<Self>, refused: Refused) -> Result<(Decoded, [u8; 32]), Problem> {
         let body = Arc::clone(self);
         let decode = move || {
-            let Body { scope, latest, max_rows, .. } = &*body;
-            let rules = Rules { scope, refused: &refused, latest: *latest, max_rows: *max_rows };
+            let Body {
+                scope,
+                latest,
+                max_rows,
+                ..
+            } = &*body;
+            let rules = Rules {
+                scope,
+                refused: &refused,
+                latest: *latest,
+                max_rows: *max_rows,
+            };
             let decoded = decode::batch(body.form, &body.bytes, &rules).map_err(problem)?;
             Ok((decoded, sha256(&body.bytes)))
         };
@@ -218,12 +248,24 @@ async fn store(
 ) -> Result<Outcome, Problem> {
     let principal = caller.principal();
     let count = u64::try_from(readings.len()).unwrap_or(u64::MAX);
-    heed(app, app.limiter.readings(principal, count).await?, "readings")?;
+    heed(
+        app,
+        app.limiter.readings(principal, count).await?,
+        "readings",
+    )?;
     if app.settings.readings.new_meters_per_hour.get().is_some() {
         let new = u64::try_from(settle::unknown(app, &readings).await?.len()).unwrap_or(u64::MAX);
-        heed(app, app.limiter.new_meters(principal, new).await?, "new_meters")?;
+        heed(
+            app,
+            app.limiter.new_meters(principal, new).await?,
+            "new_meters",
+        )?;
     }
-    let batch = Batch { readings, ledger: vec![event], ..Batch::default() };
+    let batch = Batch {
+        readings,
+        ledger: vec![event],
+        ..Batch::default()
+    };
     Ok(app.store.commit.commit(batch).await?)
 }
 
@@ -238,7 +280,9 @@ fn event(caller: &Caller<WriteMeterData>, readings: &ReadingBatch, filters: Valu
 /// The last instant that is not the future, by the clock of now: a long body takes its time.
 fn latest(app: &App) -> Timestamp {
     let skew = app.settings.readings.clock_skew.get().as_micros();
-    app.clock.now().saturating_add_micros(i64::try_from(skew).unwrap_or(i64::MAX))
+    app.clock
+        .now()
+        .saturating_add_micros(i64::try_from(skew).unwrap_or(i64::MAX))
 }
 
 /// Runs on the spot, or, where it takes long, on a thread that may.
@@ -249,7 +293,9 @@ async fn run<T: Send + 'static>(
     if !long {
         return Ok(work());
     }
-    spawn_blocking(work).await.map_err(|error| Problem::internal(error.to_string()))
+    spawn_blocking(work)
+        .await
+        .map_err(|error| Problem::internal(error.to_string()))
 }
 
 fn form(media_type: &str) -> Form {
@@ -261,14 +307,18 @@ fn form(media_type: &str) -> Form {
 }
 
 fn flag(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "has to be true or false".to_owned())
+    text.parse()
+        .map_err(|_| "has to be true or false".to_owned())
 }
 
 fn problem(failure: Failure) -> Problem {
     match failure {
         Failure::Malformed(why) => Problem::malformed(why),
         Failure::Invalid { faults, truncated } => {
-            let errors = faults.into_iter().map(|fault| input_error(fault, None)).collect();
+            let errors = faults
+                .into_iter()
+                .map(|fault| input_error(fault, None))
+                .collect();
             Problem::invalid_rows(errors, truncated)
         }
         Failure::TooManyRows(_) => {
@@ -278,14 +328,28 @@ fn problem(failure: Failure) -> Problem {
 }
 
 fn errors(faults: Vec<(u64, Fault)>) -> Vec<InputError> {
-    faults.into_iter().map(|(index, fault)| input_error(fault, Some(index))).collect()
+    faults
+        .into_iter()
+        .map(|(index, fault)| input_error(fault, Some(index)))
+        .collect()
 }
 
 fn answer(
     (rejected, faults, errors_truncated): (u64, Vec<(u64, Fault)>, bool),
     counts: Counts,
 ) -> BatchStored {
-    let Counts { accepted, unchanged, corrected } = counts;
+    let Counts {
+        accepted,
+        unchanged,
+        corrected,
+    } = counts;
     let errors = errors(faults);
-    BatchStored { accepted, unchanged, corrected, rejected, errors, errors_truncated }
+    BatchStored {
+        accepted,
+        unchanged,
+        corrected,
+        rejected,
+        errors,
+        errors_truncated,
+    }
 }

@@ -106,7 +106,13 @@ impl Page {
                 .ok_or_else(|| "is not a cursor of these readings".to_owned())
         })?;
         let rest = rest.unwrap_or(asked);
-        Ok(Self { meter: meter.clone(), asked, rest, limit, binding })
+        Ok(Self {
+            meter: meter.clone(),
+            asked,
+            rest,
+            limit,
+            binding,
+        })
     }
 
     async fn answer(self, app: &App, caller: &Caller<Read>) -> Result<Response, Problem> {
@@ -124,7 +130,10 @@ impl Page {
             "from": self.rest.start(),
             "limit": self.limit,
         });
-        event.subjects = sight::pseudonym(&app.store, &self.meter).await?.into_iter().collect();
+        event.subjects = sight::pseudonym(&app.store, &self.meter)
+            .await?
+            .into_iter()
+            .collect();
         app.store.commit.commit(Batch::note(event)).await?;
         Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response())
     }
@@ -139,7 +148,10 @@ impl Page {
         let mut left = self.limit;
         let mut rest = Some(self.rest);
         while let Some(range) = rest {
-            let piece = store.segments.scan(&self.meter, range, Columns::All).await?;
+            let piece = store
+                .segments
+                .scan(&self.meter, range, Columns::All)
+                .await?;
             rows.push(body, &piece.block, left);
             if let Some(next) = piece.block.at().get(left) {
                 return Ok(Some(*next));

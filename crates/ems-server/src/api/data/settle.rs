@@ -14,7 +14,13 @@ use crate::{app::App, decode::Refused, problem::Problem};
 pub(super) async fn unknown(app: &App, batch: &ReadingBatch) -> Result<Vec<MeterId>, Problem> {
     let mut unknown = Vec::new();
     for (meter, _) in batch.groups() {
-        if app.store.records.get(Table::Meters, meter.as_str()).await?.is_none() {
+        if app
+            .store
+            .records
+            .get(Table::Meters, meter.as_str())
+            .await?
+            .is_none()
+        {
             unknown.push(meter.clone());
         }
     }
@@ -34,7 +40,9 @@ pub(super) async fn refused(app: &App, batch: &ReadingBatch) -> Result<Refused, 
         for (meter, readings) in batch.groups() {
             let old: Vec<&Reading> = readings.iter().filter(|r| r.at < horizon).collect();
             let late = replaced(app, meter, &old).await?;
-            refused.corrections.extend(late.into_iter().map(|at| (meter.clone(), at)));
+            refused
+                .corrections
+                .extend(late.into_iter().map(|at| (meter.clone(), at)));
         }
     }
     Ok(refused)

@@ -36,7 +36,10 @@ pub(super) async fn answer(
     form: Form,
 ) -> Result<Response, Problem> {
     let mut event = caller.access("read", "readings");
-    event.subjects = sight::pseudonym(&app.store, &meter).await?.into_iter().collect();
+    event.subjects = sight::pseudonym(&app.store, &meter)
+        .await?
+        .into_iter()
+        .collect();
     event.filters = json!({
         "start": range.start(),
         "end": range.end(),
@@ -46,7 +49,12 @@ pub(super) async fn answer(
     event.record_count = 0;
     app.store.commit.commit(Batch::note(event.clone())).await?;
     let (sender, receiver) = mpsc::channel(1);
-    let run = Run { app, sender, event, rows: Rows::new(form, meter.clone()) };
+    let run = Run {
+        app,
+        sender,
+        event,
+        rows: Rows::new(form, meter.clone()),
+    };
     tokio::spawn(run.run(meter, range));
     let body = unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|piece| (piece, receiver))
@@ -75,7 +83,11 @@ enum End {
 impl Run {
     async fn run(mut self, meter: MeterId, range: TimeRange) {
         let end = self.pieces(&meter, range).await;
-        let outcome = if matches!(end, End::Completed) { "completed" } else { "aborted" };
+        let outcome = if matches!(end, End::Completed) {
+            "completed"
+        } else {
+            "aborted"
+        };
         let noted = self.note(outcome).await;
         let failure = match end {
             End::Failed(error) => Some(error),
@@ -84,7 +96,10 @@ impl Run {
         if let Some(error) = failure {
             tracing::error!(%error, request_id = %self.event.request_id, "a stream was cut short");
             // Whoever is gone by now needs no error.
-            let _ = self.sender.send(Err(io::Error::other("the stream was cut short"))).await;
+            let _ = self
+                .sender
+                .send(Err(io::Error::other("the stream was cut short")))
+                .await;
         }
     }
 
@@ -116,6 +131,11 @@ impl Run {
         if let Some(filters) = event.filters.as_object_mut() {
             filters.insert("stream".to_owned(), Value::from(outcome));
         }
-        self.app.store.commit.commit(Batch::note(event)).await.map(drop)
+        self.app
+            .store
+            .commit
+            .commit(Batch::note(event))
+            .await
+            .map(drop)
     }
 }
