@@ -66,8 +66,9 @@ impl Client {
     pub fn new(base: &str, ca_pem: Option<&[u8]>) -> Result<Self> {
         let mut builder = builder();
         if let Some(pem) = ca_pem {
-            let authorities = Certificate::from_pem_bundle(pem)
-                .map_err(|_| Error::Setup("the authority's file holds no PEM certificate".into()))?;
+            let authorities = Certificate::from_pem_bundle(pem).map_err(|_| {
+                Error::Setup("the authority's file holds no PEM certificate".into())
+            })?;
             builder = builder.tls_certs_only(authorities);
         }
         Self::with(base, builder)
@@ -282,13 +283,21 @@ mod tests {
 
     #[tokio::test]
     async fn escapes_a_path_and_proves_itself_without_showing_how() {
-        let client = Client::in_process(Arc::new(Echo)).unwrap().with_api_key("ems_x");
+        let client = Client::in_process(Arc::new(Echo))
+            .unwrap()
+            .with_api_key("ems_x");
         let request = Request::to(
             Method::GET,
             &["api", "v1", "users", "a/b?"],
             &[("start", "2013-01-01T00:00:00+01:00")],
         );
-        let answer = client.ask(request.unwrap()).await.unwrap().text().await.unwrap();
+        let answer = client
+            .ask(request.unwrap())
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         assert_eq!(
             answer,
             "GET http://localhost/api/v1/users/a%2Fb%3F?start=2013-01-01T00%3A00%3A00%2B01%3A00 \
@@ -300,7 +309,10 @@ mod tests {
     #[test]
     fn refuses_a_base_that_is_no_http_url() {
         for base in ["", "localhost:8000", "ftp://x", "https://"] {
-            assert!(matches!(Client::new(base, None), Err(Error::Setup(_))), "{base:?}");
+            assert!(
+                matches!(Client::new(base, None), Err(Error::Setup(_))),
+                "{base:?}"
+            );
         }
     }
 }

@@ -6,8 +6,11 @@
 
 mod caller;
 mod clock;
+mod process;
 mod server;
 
 pub use caller::{Answer, Caller};
 pub use clock::TestClock;
+pub use process::{Binary, Ran, TestProcess, secret_file};
+pub use rustix::process::Signal;
 pub use server::{ADMIN, Builder, TestServer, files};

@@ -79,6 +79,13 @@ impl Import {
     /// Imports.
     pub(crate) async fn run(self, output: Output) -> Result<()> {
         let client = self.remote.client_with(&self.proof)?;
+        // Later a server that is gone is waited for; one that never was is a mistake.
+        client.health().await.with_context(|| {
+            format!(
+                "{} cannot be reached: is it up, and are --url and --ca right?",
+                client.base()
+            )
+        })?;
         let summary = self.import(&client).await?;
         output.value(&summary, || summary.in_words())
     }

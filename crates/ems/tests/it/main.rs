@@ -1,5 +1,11 @@
 //! One binary for all integration tests, in the shape of what they ask.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a test did not count on ends it"
+)]
+
 mod abuse;
 mod api;
 mod cli;

@@ -1,3 +1,5 @@
+//! Every rejected row is found, whatever the server shows of a batch.
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -92,7 +94,8 @@ async fn send(rows: &[String], faults: u64, largest: usize) -> (Sent, Arc<Server
     let text = format!("h\n{}\n", rows.join("\n")).leak();
     let mut rows = Rows::new(Box::new(text.as_bytes()), None).unwrap();
     let batch = Batch::read(&mut rows).unwrap().unwrap();
-    let client = Client::in_process(Arc::clone(&server) as Arc<dyn InProcess>).unwrap();
+    let shared: Arc<dyn InProcess> = server.clone();
+    let client = Client::in_process(shared).unwrap();
     (super::batch(&client, &batch).await.unwrap(), server)
 }
 
