@@ -1,3 +1,5 @@
+//! Accounts and keys as changes: the rules hold, the last admin stays, a rotated key overlaps.
+
 use std::sync::Arc;
 
 use ems_core::{FaultCode, role::Role, scope::Pattern};

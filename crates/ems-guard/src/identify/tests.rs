@@ -1,3 +1,5 @@
+//! Credentials, good and otherwise, and that a change ends them at once.
+
 use ems_core::role::{Grant, Permission};
 use ems_crypto::{
     random,

@@ -1,3 +1,5 @@
+//! Events as lines: the guide's names, and no text from outside forges one.
+
 use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use serde_json::json;

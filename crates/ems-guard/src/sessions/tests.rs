@@ -1,3 +1,5 @@
+//! Sessions from login to logout: rotation, retry, reuse, a changed password.
+
 use std::{sync::Arc, time::Instant};
 
 use ems_core::role::Role;

@@ -1,3 +1,5 @@
+//! Keys of the guide's file: bcrypt is paid once a key, right or wrong.
+
 use super::*;
 use crate::testing::fault;
 

@@ -1,3 +1,5 @@
+//! `audit.log` follows the ledger and goes on where its last line ends.
+
 use std::path::Path;
 
 use ems_core::audit::Change;

@@ -1,3 +1,5 @@
+//! A log file is private, rotated and opened anew.
+
 use super::*;
 
 fn open(dir: &Path, rotate_bytes: u64, keep: u32) -> LogFile {

@@ -1,3 +1,5 @@
+//! A flood of one kind is counted, not repeated.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

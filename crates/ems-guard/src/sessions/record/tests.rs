@@ -1,3 +1,5 @@
+//! What a session's record lists and forgets.
+
 use ems_core::role::Role;
 use proptest::prelude::*;
 
