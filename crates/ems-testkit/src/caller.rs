@@ -19,13 +19,18 @@ pub struct Caller {
 
 impl Caller {
     pub(crate) fn new(client: Client, base: String) -> Self {
-        Self { client, base, credentials: Vec::new() }
+        Self {
+            client,
+            base,
+            credentials: Vec::new(),
+        }
     }
 
     /// The same with an access token besides what it has.
     #[must_use]
     pub fn bearer(mut self, token: &str) -> Self {
-        self.credentials.push(("authorization", format!("Bearer {token}")));
+        self.credentials
+            .push(("authorization", format!("Bearer {token}")));
         self
     }
 
@@ -42,7 +47,9 @@ impl Caller {
         let request = self.client.request(method, format!("{}{path}", self.base));
         self.credentials
             .iter()
-            .fold(request, |request, (name, value)| request.header(*name, value))
+            .fold(request, |request, (name, value)| {
+                request.header(*name, value)
+            })
     }
 
     /// GET.
@@ -71,7 +78,12 @@ impl Caller {
     }
 
     /// POST of a body as it is.
-    pub async fn send(&self, path: &str, media_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+    pub async fn send(
+        &self,
+        path: &str,
+        media_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         let request = self.request("POST", path).header(CONTENT_TYPE, media_type);
         Answer::of(request.body(body)).await
     }
@@ -105,7 +117,11 @@ impl Answer {
         let answer = request.send().await.context("send")?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.bytes().await.context("read the body")?;
-        Ok(Self { status: status.as_u16(), headers, body })
+        Ok(Self {
+            status: status.as_u16(),
+            headers,
+            body,
+        })
     }
 
     /// Whether it is a success.
@@ -125,12 +141,19 @@ impl Answer {
 
     /// The `code` of a problem; empty where it is none.
     pub fn code(&self) -> String {
-        self.json().get("code").and_then(Value::as_str).unwrap_or_default().to_owned()
+        self.json()
+            .get("code")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// A header field; empty where it is absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// Status and code.
@@ -141,9 +164,17 @@ impl Answer {
     /// Every entry of `errors`, as (index, pointer, code).
     pub fn faults(&self) -> Vec<(Option<u64>, String, String)> {
         let errors = self.json();
-        let errors = errors.get("errors").and_then(Value::as_array).cloned().unwrap_or_default();
+        let errors = errors
+            .get("errors")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let text = |error: &Value, name: &str| {
-            error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+            error
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
         };
         errors
             .iter()

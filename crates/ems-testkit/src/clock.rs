@@ -44,7 +44,7 @@ mod tests {
         let clock = TestClock::new();
         let before = clock.now();
         assert_eq!(clock.now(), before);
-        clock.advance(Duration::from_secs(3600));
+        clock.advance(Duration::from_hours(1));
         assert_eq!(clock.now().as_micros() - before.as_micros(), 3_600_000_000);
     }
 }

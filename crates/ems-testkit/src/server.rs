@@ -74,7 +74,10 @@ impl Builder {
     fn serve(self, place: TempDir, clock: Arc<TestClock>) -> Result<TestServer> {
         let dir = place.path().join("instance");
         let ours = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let settings: Vec<_> = ours.into_iter().chain(self.settings.iter().cloned()).collect();
+        let settings: Vec<_> = ours
+            .into_iter()
+            .chain(self.settings.iter().cloned())
+            .collect();
         let file = dir.join(instance::FILE);
         let loaded = Settings::load(Some(&file), &Environment::default(), &settings)?;
         let server = Server::bind(loaded, roles::Role::All, clock.clone())?;
@@ -83,7 +86,17 @@ impl Builder {
         let client = client(&ca)?;
         let stop = CancellationToken::new();
         let run = tokio::spawn(server.run(stop.clone(), None));
-        Ok(TestServer { builder: self, place, address, metrics, ca, client, clock, stop, run })
+        Ok(TestServer {
+            builder: self,
+            place,
+            address,
+            metrics,
+            ca,
+            client,
+            clock,
+            stop,
+            run,
+        })
     }
 }
 
@@ -245,11 +258,18 @@ pub fn files(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 
 fn client(ca: &[u8]) -> Result<Client> {
     let authorities = Certificate::from_pem_bundle(ca)?;
-    Ok(Client::builder().tls_certs_only(authorities).no_proxy().build()?)
+    Ok(Client::builder()
+        .tls_certs_only(authorities)
+        .no_proxy()
+        .build()?)
 }
 
 fn text(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -260,7 +280,10 @@ mod tests {
     async fn serves_over_tls_and_keeps_what_it_took_across_a_restart() {
         let server = TestServer::start().await;
         let health = server.nobody().get("/health").await;
-        assert_eq!((health.status, health.json()), (200, json!({ "status": "healthy" })));
+        assert_eq!(
+            (health.status, health.json()),
+            (200, json!({ "status": "healthy" }))
+        );
         let token = server.token_for(Role::Viewer).await;
         let server = server.restart().await.unwrap();
         let me = server.nobody().bearer(&token).get("/api/v1/auth/me").await;

@@ -32,45 +32,74 @@ fn is_refused(answer: &Answer, n: usize) {
     assert_eq!(answer.json()["error"], json!("Rate limit exceeded"));
     let seconds: u64 = answer.header("retry-after").parse().unwrap();
     assert!((1..=3600).contains(&seconds), "{seconds}");
-    assert_eq!(answer.header("ratelimit-policy"), format!("\"default\";q={n};w=3600"));
-    assert!(answer.header("ratelimit").starts_with("\"default\";r=0;t="), "{}", answer.header("ratelimit"));
+    assert_eq!(
+        answer.header("ratelimit-policy"),
+        format!("\"default\";q={n};w=3600")
+    );
+    assert!(
+        answer.header("ratelimit").starts_with("\"default\";r=0;t="),
+        "{}",
+        answer.header("ratelimit")
+    );
 }
 
 #[tokio::test]
 async fn of_three_times_the_window_at_once_exactly_the_window_passes() {
-    let server = TestServer::builder().set("limits.key_per_hour", "20").start().await;
-    let caller = server.nobody().api_key(&server.key_for(Role::Viewer, &["*"]).await);
+    let server = TestServer::builder()
+        .set("limits.key_per_hour", "20")
+        .start()
+        .await;
+    let caller = server
+        .nobody()
+        .api_key(&server.key_for(Role::Viewer, &["*"]).await);
     let answers = at_once(&caller, ME, 60).await;
     assert_eq!(passed(&answers), 20);
-    answers.iter().filter(|answer| answer.status != 200).for_each(|answer| is_refused(answer, 20));
+    answers
+        .iter()
+        .filter(|answer| answer.status != 200)
+        .for_each(|answer| is_refused(answer, 20));
     // Each that passed was told another number that is left: 19 down to 0.
     let mut left: Vec<usize> = answers
         .iter()
         .filter(|answer| answer.status == 200)
         .map(|answer| {
-            let rest = answer.header("ratelimit").strip_prefix("\"default\";r=").unwrap();
+            let rest = answer
+                .header("ratelimit")
+                .strip_prefix("\"default\";r=")
+                .unwrap();
             rest.split(';').next().unwrap().parse().unwrap()
         })
         .collect();
     left.sort_unstable();
     assert_eq!(left, (0..20).collect::<Vec<_>>());
     // Another key has a window of its own.
-    let other = server.nobody().api_key(&server.key_for(Role::Viewer, &["*"]).await);
+    let other = server
+        .nobody()
+        .api_key(&server.key_for(Role::Viewer, &["*"]).await);
     assert_eq!(other.get(ME).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_user_has_one_window_for_all_sessions() {
-    let server = TestServer::builder().set("limits.user_per_hour", "10").start().await;
+    let server = TestServer::builder()
+        .set("limits.user_per_hour", "10")
+        .start()
+        .await;
     // Making the first session's user costs the admin one of his.
-    let (one, two) = (server.user(Role::Analyst).await, server.user(Role::Analyst).await);
+    let (one, two) = (
+        server.user(Role::Analyst).await,
+        server.user(Role::Analyst).await,
+    );
     let answers = [at_once(&one, ME, 15).await, at_once(&two, ME, 15).await].concat();
     assert_eq!(passed(&answers), 10);
 }
 
 #[tokio::test]
 async fn requests_without_a_valid_credential_share_their_address_window() {
-    let server = TestServer::builder().set("limits.address_per_hour", "10").start().await;
+    let server = TestServer::builder()
+        .set("limits.address_per_hour", "10")
+        .start()
+        .await;
     let token = server.admin().await; // The login is the first of the ten.
     let stranger = server.nobody();
     let (a, b, c) = tokio::join!(
@@ -89,9 +118,14 @@ async fn requests_without_a_valid_credential_share_their_address_window() {
         }
     );
     let answers = [a, b, c].concat();
-    let refused: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 429).collect();
+    let refused: Vec<&Answer> = answers
+        .iter()
+        .filter(|answer| answer.status == 429)
+        .collect();
     assert_eq!(refused.len(), 15 - 9);
-    refused.into_iter().for_each(|answer| is_refused(answer, 10));
+    refused
+        .into_iter()
+        .for_each(|answer| is_refused(answer, 10));
     // Who proves himself is not held up, and what is open is outside of every window.
     assert_eq!(token.get(ME).await.status, 200);
     for _ in 0..20 {
@@ -102,8 +136,13 @@ async fn requests_without_a_valid_credential_share_their_address_window() {
 
 #[tokio::test]
 async fn readings_have_a_window_that_a_batch_fills_whole_or_not_at_all() {
-    let server = TestServer::builder().set("limits.readings_per_hour", "100").start().await;
-    let caller = server.nobody().api_key(&server.key_for(Role::MeterReader, &["*"]).await);
+    let server = TestServer::builder()
+        .set("limits.readings_per_hour", "100")
+        .start()
+        .await;
+    let caller = server
+        .nobody()
+        .api_key(&server.key_for(Role::MeterReader, &["*"]).await);
     let rows = |meter: &str, count: usize| -> Value {
         let row = |index: usize| {
             let at = format!("2020-01-01T{:02}:{:02}:00Z", index / 60, index % 60);
@@ -111,7 +150,8 @@ async fn readings_have_a_window_that_a_batch_fills_whole_or_not_at_all() {
         };
         (0..count).map(row).collect::<Vec<_>>().into()
     };
-    let post = async |meter: &str, count| caller.post("/api/v1/data/batch", &rows(meter, count)).await;
+    let post =
+        async |meter: &str, count| caller.post("/api/v1/data/batch", &rows(meter, count)).await;
     assert_eq!(post("m1", 60).await.status, 200);
     let refused = post("m2", 41).await;
     assert_eq!(refused.verdict(), (429, "rate_limited".into()));
@@ -147,18 +187,34 @@ async fn every_answer_carries_the_header_fields_that_protect_its_reader() {
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),
             ("x-xss-protection", "1; mode=block"),
-            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+            (
+                "strict-transport-security",
+                "max-age=31536000; includeSubDomains",
+            ),
             ("referrer-policy", "no-referrer"),
             ("cross-origin-resource-policy", "same-origin"),
         ] {
             assert_eq!(answer.header(name), value, "{method} {what}");
         }
         let csp = answer.header("content-security-policy");
-        assert!(csp.starts_with("default-src 'self'") && !csp.contains("unsafe"), "{csp}");
-        assert!(!answer.header("permissions-policy").is_empty(), "{method} {what}");
-        assert!(ids.insert(answer.header("x-request-id").to_owned()), "{method} {what}");
+        assert!(
+            csp.starts_with("default-src 'self'") && !csp.contains("unsafe"),
+            "{csp}"
+        );
+        assert!(
+            !answer.header("permissions-policy").is_empty(),
+            "{method} {what}"
+        );
+        assert!(
+            ids.insert(answer.header("x-request-id").to_owned()),
+            "{method} {what}"
+        );
         if path.starts_with("/api/v1/") && !path.ends_with("openapi.json") {
-            assert_eq!(answer.header("cache-control"), "no-store", "{method} {what}");
+            assert_eq!(
+                answer.header("cache-control"),
+                "no-store",
+                "{method} {what}"
+            );
         }
         for name in ["server", "x-powered-by", "via"] {
             assert_eq!(answer.header(name), "", "{method} {what}");
@@ -168,6 +224,11 @@ async fn every_answer_carries_the_header_fields_that_protect_its_reader() {
         }
     }
     // A stranger's own id is not taken over.
-    let own = Answer::of(nobody.request("GET", "/health").header("x-request-id", "mine")).await;
+    let own = Answer::of(
+        nobody
+            .request("GET", "/health")
+            .header("x-request-id", "mine"),
+    )
+    .await;
     assert_ne!(own.header("x-request-id"), "mine");
 }

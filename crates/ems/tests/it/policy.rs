@@ -68,7 +68,11 @@ struct Who {
 
 impl Who {
     fn new(name: &str, role: Option<Role>, caller: Caller) -> Self {
-        Self { name: name.to_owned(), role, caller }
+        Self {
+            name: name.to_owned(),
+            role,
+            caller,
+        }
     }
 }
 
@@ -80,11 +84,13 @@ async fn ask(caller: &Caller, method: &str, template: &str) -> Answer {
         .replace("{id}", "zzzzzzzz")
         .replace("{meter_id}", "no-such-meter");
     let request = caller.request(method, &path);
-    Answer::of(if method == "GET" || method == "DELETE" || template.ends_with("logout") {
-        request
-    } else {
-        request.json(&json!("nothing"))
-    })
+    Answer::of(
+        if method == "GET" || method == "DELETE" || template.ends_with("logout") {
+            request
+        } else {
+            request.json(&json!("nothing"))
+        },
+    )
     .await
 }
 
@@ -103,7 +109,11 @@ async fn callers(server: &TestServer) -> Vec<Who> {
                            "meters": ["*"], "grants": [grant] });
         assert_eq!(admin.post("/api/v1/users", &user).await.status, 201);
         let granted = server.nobody().bearer(&server.log_in(grant, ADMIN.1).await);
-        callers.push(Who::new(&format!("viewer with {grant}"), Some(Viewer), granted));
+        callers.push(Who::new(
+            &format!("viewer with {grant}"),
+            Some(Viewer),
+            granted,
+        ));
     }
     callers
 }
@@ -111,7 +121,9 @@ async fn callers(server: &TestServer) -> Vec<Who> {
 #[test]
 fn every_route_is_expected_here_and_every_expectation_has_a_route() {
     for row in TABLE {
-        let found = EXPECTED.iter().filter(|(method, path, _)| (*method, *path) == (row.method, row.path));
+        let found = EXPECTED
+            .iter()
+            .filter(|(method, path, _)| (*method, *path) == (row.method, row.path));
         assert_eq!(found.count(), 1, "{} {}", row.method, row.path);
     }
     assert_eq!(TABLE.len(), EXPECTED.len());
@@ -139,7 +151,7 @@ async fn every_caller_passes_where_the_role_table_says_so_and_nowhere_else() {
             let (status, code) = answer.verdict();
             let fits = match expected {
                 Some(refusal) => (status, &*code) == refusal,
-                            None => !matches!(status, 401 | 403 | 405 | 500..),
+                None => !matches!(status, 401 | 403 | 405 | 500..),
             };
             if !fits {
                 wrong.push(format!("{} {method} {path}: {status} {code}", who.name));
@@ -157,11 +169,21 @@ async fn two_credentials_at_once_are_ambiguous_everywhere_but_on_open_routes() {
     let both = server.nobody().bearer(&token).api_key(&key);
     for (method, path, _) in EXPECTED {
         let answer = ask(&both, method, path).await;
-        let open = ["/health", "/ready", "/docs", "/docs/style.css", "/api/v1/openapi.json"];
+        let open = [
+            "/health",
+            "/ready",
+            "/docs",
+            "/docs/style.css",
+            "/api/v1/openapi.json",
+        ];
         if open.contains(path) {
             assert!(answer.status != 400, "{method} {path}: {}", answer.text());
         } else {
-            assert_eq!(answer.verdict(), (400, "ambiguous_credentials".into()), "{method} {path}");
+            assert_eq!(
+                answer.verdict(),
+                (400, "ambiguous_credentials".into()),
+                "{method} {path}"
+            );
         }
     }
 }
@@ -170,15 +192,23 @@ async fn two_credentials_at_once_are_ambiguous_everywhere_but_on_open_routes() {
 async fn outside_of_its_meters_a_caller_reads_404_and_writes_403() {
     let server = TestServer::start().await;
     let admin = server.admin().await;
-    let reading = |meter: &str| {
-        json!({ "meter_id": meter, "timestamp": "2020-01-01T00:00:00Z", "energy_consumption": 1 })
-    };
-    assert_eq!(admin.post("/api/v1/data", &reading("plant8-a")).await.status, 201);
+    let reading = |meter: &str| json!({ "meter_id": meter, "timestamp": "2020-01-01T00:00:00Z", "energy_consumption": 1 });
+    assert_eq!(
+        admin
+            .post("/api/v1/data", &reading("plant8-a"))
+            .await
+            .status,
+        201
+    );
     let key = server.key_for(Analyst, &["plant7-*"]).await;
     let caller = server.nobody().api_key(&key);
 
     // As if it did not exist: the same answer as for one that does not.
-    for path in ["/api/v1/data/", "/api/v1/meters/", "/api/v1/analytics/usage?meter_id="] {
+    for path in [
+        "/api/v1/data/",
+        "/api/v1/meters/",
+        "/api/v1/analytics/usage?meter_id=",
+    ] {
         let hidden = caller.get(&format!("{path}plant8-a")).await;
         let absent = caller.get(&format!("{path}plant7-none")).await;
         assert_eq!(hidden.verdict(), (404, "not_found".into()), "{path}");
@@ -190,11 +220,21 @@ async fn outside_of_its_meters_a_caller_reads_404_and_writes_403() {
     let refused = caller.put("/api/v1/meters/plant8-a", &json!({})).await;
     assert_eq!(refused.verdict(), (403, "out_of_scope".into()));
 
-    let rows = json!([reading("plant7-a"), reading("plant8-b"), reading("plant7-b")]);
+    let rows = json!([
+        reading("plant7-a"),
+        reading("plant8-b"),
+        reading("plant7-b")
+    ]);
     let answer = caller.post("/api/v1/data/batch", &rows).await;
     assert_eq!(answer.status, 200);
-    assert_eq!((&answer.json()["accepted"], &answer.json()["rejected"]), (&json!(2), &json!(1)));
-    assert_eq!(answer.faults(), [(Some(1), "/meter_id".into(), "out_of_scope".into())]);
+    assert_eq!(
+        (&answer.json()["accepted"], &answer.json()["rejected"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(
+        answer.faults(),
+        [(Some(1), "/meter_id".into(), "out_of_scope".into())]
+    );
     let seen: Vec<_> = caller.get("/api/v1/meters").await.json()["items"]
         .as_array()
         .unwrap()

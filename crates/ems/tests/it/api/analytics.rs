@@ -15,11 +15,18 @@ fn half_hours(meter: &str, day: &str, from: usize, count: usize) -> Vec<Value> {
 
 async fn stored(caller: &Caller, rows: &[Value]) {
     let answer = caller.post("/api/v1/data/batch", &json!(rows)).await;
-    assert_eq!(answer.json()["accepted"], json!(rows.len()), "{}", answer.text());
+    assert_eq!(
+        answer.json()["accepted"],
+        json!(rows.len()),
+        "{}",
+        answer.text()
+    );
 }
 
 async fn usage(caller: &Caller, query: &str) -> Vec<Value> {
-    let answer = caller.get(&format!("/api/v1/analytics/usage?{query}")).await;
+    let answer = caller
+        .get(&format!("/api/v1/analytics/usage?{query}"))
+        .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["buckets"].as_array().unwrap().clone()
 }
@@ -70,7 +77,10 @@ async fn a_gap_is_null_and_never_zero() {
     stored(&caller, &half_hours("m1", "2020-01-01", 4, 1)).await;
     let range = "start=2020-01-01T00:00:00Z&end=2020-01-01T03:00:00Z";
     let buckets = usage(&caller, &format!("meter_id=m1&interval=1h&{range}")).await;
-    let found: Vec<_> = buckets.iter().map(|b| (&b["energy_kwh"], &b["count"], &b["mean"])).collect();
+    let found: Vec<_> = buckets
+        .iter()
+        .map(|b| (&b["energy_kwh"], &b["count"], &b["mean"]))
+        .collect();
     assert_eq!(
         found,
         [
@@ -90,7 +100,10 @@ async fn the_first_and_last_bucket_are_cut_to_the_range() {
     let range = "start=2020-01-31T22:30:00Z&end=2020-02-01T01:00:00Z";
     let buckets = usage(&caller, &format!("meter_id=m1&interval=1mo&{range}")).await;
     // 22:30, 23:00 and 23:30; then 00:00 and 00:30.
-    let counts: Vec<_> = buckets.iter().map(|bucket| bucket["count"].clone()).collect();
+    let counts: Vec<_> = buckets
+        .iter()
+        .map(|bucket| bucket["count"].clone())
+        .collect();
     assert_eq!(counts, [json!(3), json!(2)]);
     assert_eq!(buckets[0]["end"], buckets[1]["start"]);
 }
@@ -102,13 +115,21 @@ async fn several_meters_are_summed_and_a_prefix_means_those_in_scope() {
     for (meter, count) in [("p1-a", 4), ("p1-b", 4), ("p2-a", 4)] {
         stored(&caller, &half_hours(meter, "2020-01-01", 0, count)).await;
     }
-    let sum = async |caller: &Caller, meters: &str| usage(caller, meters).await[0]["energy_kwh"].clone();
-    assert_eq!(sum(&caller, "meter_id=p1-a&meter_id=p2-a").await, json!(4.0));
+    let sum =
+        async |caller: &Caller, meters: &str| usage(caller, meters).await[0]["energy_kwh"].clone();
+    assert_eq!(
+        sum(&caller, "meter_id=p1-a&meter_id=p2-a").await,
+        json!(4.0)
+    );
     assert_eq!(sum(&caller, "meter_id=p1-*").await, json!(4.0));
     assert_eq!(sum(&caller, "meter_id=*&meter_id=p1-a").await, json!(6.0));
-    let key = server.key_for(ems_core::role::Role::Analyst, &["p1-a"]).await;
+    let key = server
+        .key_for(ems_core::role::Role::Analyst, &["p1-a"])
+        .await;
     let narrow = server.nobody().api_key(&key);
     assert_eq!(sum(&narrow, "meter_id=*").await, json!(2.0));
-    let outside = narrow.get("/api/v1/analytics/usage?meter_id=p1-a&meter_id=p1-b").await;
+    let outside = narrow
+        .get("/api/v1/analytics/usage?meter_id=p1-a&meter_id=p1-b")
+        .await;
     assert_eq!(outside.status, 404);
 }

@@ -31,21 +31,47 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("nothing", Vec::new()),
         ("truncated", row("location", "\"a").into_bytes()),
-        ("cut in a number", br#"{"meter_id":"m1","energy_consumption":1."#.to_vec()),
+        (
+            "cut in a number",
+            br#"{"meter_id":"m1","energy_consumption":1."#.to_vec(),
+        ),
         ("NaN", row("energy_consumption", "NaN").into_bytes()),
-        ("infinity", row("energy_consumption", "Infinity").into_bytes()),
+        (
+            "infinity",
+            row("energy_consumption", "Infinity").into_bytes(),
+        ),
         ("1e400", row("energy_consumption", "1e400").into_bytes()),
-        ("a leading zero", row("energy_consumption", "01").into_bytes()),
+        (
+            "a leading zero",
+            row("energy_consumption", "01").into_bytes(),
+        ),
         ("a plus sign", row("energy_consumption", "+1").into_bytes()),
         ("hexadecimal", row("energy_consumption", "0x1").into_bytes()),
         ("single quotes", row("location", "'a'").into_bytes()),
-        ("a comment", format!("/* */{}", row("location", "\"a\"")).into_bytes()),
+        (
+            "a comment",
+            format!("/* */{}", row("location", "\"a\"")).into_bytes(),
+        ),
         ("a raw NUL", row("location", "\"a\0b\"").into_bytes()),
         ("a raw newline", row("location", "\"a\nb\"").into_bytes()),
-        ("a lone surrogate", row("location", "\"\\ud800\"").into_bytes()),
-        ("bad UTF-8", [&row("location", "\"").into_bytes()[..], &[0xff, 0xfe], b"\"}"].concat()),
+        (
+            "a lone surrogate",
+            row("location", "\"\\ud800\"").into_bytes(),
+        ),
+        (
+            "bad UTF-8",
+            [
+                &row("location", "\"").into_bytes()[..],
+                &[0xff, 0xfe],
+                b"\"}",
+            ]
+            .concat(),
+        ),
         ("a trailing comma", br#"{"meter_id":"m1",}"#.to_vec()),
-        ("two values", format!("{}{}", row("location", "\"a\""), row("location", "\"a\"")).into_bytes()),
+        (
+            "two values",
+            format!("{}{}", row("location", "\"a\""), row("location", "\"a\"")).into_bytes(),
+        ),
         ("129 deep", row("location", &deep(128)).into_bytes()),
     ]
 }
@@ -112,12 +138,20 @@ async fn stored_nothing(caller: &Caller) {
 
 /// The problem of a request, without its text but with its form checked.
 fn verdict(answer: &Answer) -> (u16, String) {
-    assert_eq!(answer.header("content-type"), "application/problem+json", "{}", answer.text());
+    assert_eq!(
+        answer.header("content-type"),
+        "application/problem+json",
+        "{}",
+        answer.text()
+    );
     let body = answer.json();
     assert_eq!(body["status"], json!(answer.status));
     assert_eq!(body["request_id"], json!(answer.header("x-request-id")));
     for text in ["type", "title", "detail", "error"] {
-        assert!(body[text].as_str().is_some_and(|text| !text.is_empty()), "{text}: {body}");
+        assert!(
+            body[text].as_str().is_some_and(|text| !text.is_empty()),
+            "{text}: {body}"
+        );
     }
     answer.verdict()
 }
@@ -130,7 +164,12 @@ async fn what_is_no_json_is_malformed() {
         let answer = caller.send(ONE, "application/json", body.clone()).await;
         assert_eq!(verdict(&answer), (400, "malformed".into()), "one, {what}");
         // The good row before it is not stored either.
-        let array = [format!("[{},", row("location", "\"a\"")).as_bytes(), &body, b"]"].concat();
+        let array = [
+            format!("[{},", row("location", "\"a\"")).as_bytes(),
+            &body,
+            b"]",
+        ]
+        .concat();
         let answer = caller.send(BATCH, "application/json", array).await;
         assert_eq!(verdict(&answer), (400, "malformed".into()), "batch, {what}");
     }
@@ -146,12 +185,28 @@ async fn a_broken_rule_is_named_by_pointer_and_code_in_every_form() {
         let (pointer, code) = (pointer.to_owned(), code.to_owned());
         let answer = caller.send(ONE, "application/json", body.clone()).await;
         assert_eq!(verdict(&answer), (422, "invalid_request".into()), "{what}");
-        assert_eq!(answer.faults(), [(None, pointer.clone(), code.clone())], "{what}");
+        assert_eq!(
+            answer.faults(),
+            [(None, pointer.clone(), code.clone())],
+            "{what}"
+        );
         let expected = [(Some(0), pointer, code)];
-        let array = caller.send(BATCH, "application/json", format!("[{body}]")).await;
-        assert_eq!((array.status, array.faults()), (200, expected.to_vec()), "array, {what}");
-        let lines = caller.send(BATCH, "application/x-ndjson", format!("{body}\n")).await;
-        assert_eq!((lines.status, lines.faults()), (200, expected.to_vec()), "ndjson, {what}");
+        let array = caller
+            .send(BATCH, "application/json", format!("[{body}]"))
+            .await;
+        assert_eq!(
+            (array.status, array.faults()),
+            (200, expected.to_vec()),
+            "array, {what}"
+        );
+        let lines = caller
+            .send(BATCH, "application/x-ndjson", format!("{body}\n"))
+            .await;
+        assert_eq!(
+            (lines.status, lines.faults()),
+            (200, expected.to_vec()),
+            "ndjson, {what}"
+        );
     }
     stored_nothing(&caller).await;
 }
@@ -166,7 +221,14 @@ async fn every_broken_rule_of_a_row_is_named_at_once() {
     assert_eq!(answer.status, 422);
     let mut pointers: Vec<String> = answer.faults().into_iter().map(|fault| fault.1).collect();
     pointers.sort();
-    let all = ["/energy_consumption", "/extra", "/location", "/meter_id", "/power_factor", "/timestamp"];
+    let all = [
+        "/energy_consumption",
+        "/extra",
+        "/location",
+        "/meter_id",
+        "/power_factor",
+        "/timestamp",
+    ];
     assert_eq!(pointers, all);
 }
 
@@ -180,10 +242,16 @@ async fn refuses_a_reading_from_the_future_to_the_microsecond() {
                 "timestamp": now.saturating_add_micros(micros).to_string() })
     };
     let late = caller.post(ONE, &at(1)).await;
-    assert_eq!(late.faults(), [(None, "/timestamp".into(), "future_timestamp".into())]);
+    assert_eq!(
+        late.faults(),
+        [(None, "/timestamp".into(), "future_timestamp".into())]
+    );
     assert_eq!(caller.post(ONE, &at(0)).await.status, 201);
 
-    let server = TestServer::builder().set("readings.clock_skew", "5s").start().await;
+    let server = TestServer::builder()
+        .set("readings.clock_skew", "5s")
+        .start()
+        .await;
     let caller = server.admin().await;
     let now = server.clock().now();
     let at = |micros: i64| {
@@ -200,7 +268,13 @@ async fn a_broken_line_is_one_bad_row() {
     let caller = server.admin().await;
     let good = row("location", "\"a\"");
     let cases = [
-        ("application/x-ndjson", format!("{good}\n{{\"meter_id\":\n{}\n", good.replace("00:00:00", "01:00:00"))),
+        (
+            "application/x-ndjson",
+            format!(
+                "{good}\n{{\"meter_id\":\n{}\n",
+                good.replace("00:00:00", "01:00:00")
+            ),
+        ),
         (
             "text/csv",
             "meter_id,timestamp,energy_consumption\n\
@@ -210,8 +284,13 @@ async fn a_broken_line_is_one_bad_row() {
     ];
     for (media_type, body) in cases {
         let answer = caller.send(BATCH, media_type, body).await;
-        let counts = (&answer.json()["accepted"], &answer.json()["rejected"]) == (&json!(2), &json!(1));
-        assert!(answer.status == 200 && counts, "{media_type}: {}", answer.text());
+        let counts =
+            (&answer.json()["accepted"], &answer.json()["rejected"]) == (&json!(2), &json!(1));
+        assert!(
+            answer.status == 200 && counts,
+            "{media_type}: {}",
+            answer.text()
+        );
         assert_eq!(answer.faults()[0].0, Some(1), "{media_type}");
     }
 }
@@ -226,8 +305,14 @@ async fn a_table_without_its_columns_stores_nothing() {
         "meter_id,meter_id,timestamp,energy_consumption",
     ] {
         let cells = vec!["1"; header.split(',').count()].join(",");
-        let answer = caller.send(BATCH, "text/csv", format!("{header}\n{cells}\n")).await;
-        assert!(matches!(answer.status, 400 | 422), "{header}: {}", answer.text());
+        let answer = caller
+            .send(BATCH, "text/csv", format!("{header}\n{cells}\n"))
+            .await;
+        assert!(
+            matches!(answer.status, 400 | 422),
+            "{header}: {}",
+            answer.text()
+        );
     }
     stored_nothing(&caller).await;
 }
@@ -246,16 +331,33 @@ async fn only_the_media_types_of_a_route_are_taken() {
         (BATCH, "application/x-www-form-urlencoded"),
     ] {
         let answer = caller.send(path, media_type, body.clone()).await;
-        assert_eq!(verdict(&answer), (415, "unsupported_media_type".into()), "{media_type}");
+        assert_eq!(
+            verdict(&answer),
+            (415, "unsupported_media_type".into()),
+            "{media_type}"
+        );
     }
     let untyped = Answer::of(caller.request("POST", ONE).body(body.clone())).await;
     assert_eq!(verdict(&untyped), (415, "unsupported_media_type".into()));
     for coding in ["br", "deflate", "gzip, gzip"] {
-        let request = caller.request("POST", BATCH).header("content-type", "application/json");
-        let answer = Answer::of(request.header("content-encoding", coding).body(body.clone())).await;
-        assert_eq!(verdict(&answer), (415, "unsupported_media_type".into()), "{coding}");
+        let request = caller
+            .request("POST", BATCH)
+            .header("content-type", "application/json");
+        let answer = Answer::of(
+            request
+                .header("content-encoding", coding)
+                .body(body.clone()),
+        )
+        .await;
+        assert_eq!(
+            verdict(&answer),
+            (415, "unsupported_media_type".into()),
+            "{coding}"
+        );
     }
-    let request = caller.request("POST", BATCH).header("content-type", "application/json");
+    let request = caller
+        .request("POST", BATCH)
+        .header("content-type", "application/json");
     let broken = Answer::of(request.header("content-encoding", "gzip").body("no gzip")).await;
     assert_eq!(verdict(&broken), (400, "malformed".into()));
     stored_nothing(&caller).await;
@@ -279,13 +381,21 @@ async fn a_body_past_a_limit_is_refused_whole() {
     assert_eq!(verdict(&answer), large);
     // A row too many: written short, so that it is within the bytes.
     let table = |count: usize| {
-        format!("meter_id,timestamp,energy_consumption\n{}", "m1,2020-01-01T00:00:00Z,1\n".repeat(count))
+        format!(
+            "meter_id,timestamp,energy_consumption\n{}",
+            "m1,2020-01-01T00:00:00Z,1\n".repeat(count)
+        )
     };
-    assert_eq!(verdict(&caller.send(BATCH, "text/csv", table(101)).await), large);
+    assert_eq!(
+        verdict(&caller.send(BATCH, "text/csv", table(101)).await),
+        large
+    );
     // Small as sent, past 20 KiB once decompressed.
     let bomb = zstd::encode_all(&vec![b' '; 100_000][..], 3).unwrap();
     assert!(bomb.len() < 1000);
-    let request = caller.request("POST", BATCH).header("content-type", "application/json");
+    let request = caller
+        .request("POST", BATCH)
+        .header("content-type", "application/json");
     let answer = Answer::of(request.header("content-encoding", "zstd").body(bomb)).await;
     assert_eq!(verdict(&answer), large);
     stored_nothing(&caller).await;
@@ -296,7 +406,9 @@ async fn a_body_past_a_limit_is_refused_whole() {
 async fn a_query_that_cannot_be_meant_is_refused() {
     let server = TestServer::start().await;
     let caller = server.admin().await;
-    caller.send(ONE, "application/json", row("location", "\"a\"")).await;
+    caller
+        .send(ONE, "application/json", row("location", "\"a\""))
+        .await;
     let usage = "/api/v1/analytics/usage?meter_id=m1";
     for path in [
         "/api/v1/data/m1?start=2020-01-02T00:00:00Z&end=2020-01-01T00:00:00Z".to_owned(),
@@ -321,9 +433,15 @@ async fn a_query_that_cannot_be_meant_is_refused() {
         format!("{usage}&interval=15m&start=1970-01-01T00:00:00Z&end=9999-01-01T00:00:00Z"),
     ] {
         let answer = caller.get(&path).await;
-        assert_eq!(verdict(&answer), (400, "invalid_parameter".into()), "{path}");
+        assert_eq!(
+            verdict(&answer),
+            (400, "invalid_parameter".into()),
+            "{path}"
+        );
     }
-    let answer = caller.send(&format!("{BATCH}?atomic=yes"), "application/json", "[]").await;
+    let answer = caller
+        .send(&format!("{BATCH}?atomic=yes"), "application/json", "[]")
+        .await;
     assert_eq!(verdict(&answer), (400, "invalid_parameter".into()));
     let empty: Value = caller.send(BATCH, "application/json", "[]").await.json();
     assert_eq!(empty["accepted"], json!(0));

@@ -22,9 +22,16 @@ async fn a_meter_tells_what_was_said_of_it_and_what_its_readings_span() {
     });
     assert_eq!(caller.get("/api/v1/meters/m1").await.json(), expected);
     // What is not said again is gone.
-    let again = caller.put("/api/v1/meters/m1", &json!({ "site": "Plant 8" })).await;
+    let again = caller
+        .put("/api/v1/meters/m1", &json!({ "site": "Plant 8" }))
+        .await;
     assert_eq!((again.status, again.json().get("location")), (200, None));
-    let refused = caller.put("/api/v1/meters/m1", &json!({ "timezone": "Mars/Base", "x": 1 })).await;
+    let refused = caller
+        .put(
+            "/api/v1/meters/m1",
+            &json!({ "timezone": "Mars/Base", "x": 1 }),
+        )
+        .await;
     assert_eq!(refused.status, 422);
     let mut faults = refused.faults();
     faults.sort();
@@ -41,16 +48,31 @@ async fn a_meter_tells_what_was_said_of_it_and_what_its_readings_span() {
 async fn meters_are_listed_by_id_page_by_page() {
     let server = TestServer::start().await;
     let caller = server.admin().await;
-    let names: Vec<String> = (0..25).map(|index| format!("a{index:02}")).chain(["b".into()]).collect();
+    let names: Vec<String> = (0..25)
+        .map(|index| format!("a{index:02}"))
+        .chain(["b".into()])
+        .collect();
     for name in names.iter().rev() {
-        assert_eq!(caller.put(&format!("/api/v1/meters/{name}"), &json!({})).await.status, 201);
+        assert_eq!(
+            caller
+                .put(&format!("/api/v1/meters/{name}"), &json!({}))
+                .await
+                .status,
+            201
+        );
     }
     let (mut found, mut path) = (Vec::new(), "/api/v1/meters?prefix=a&limit=10".to_owned());
     loop {
         let page = caller.get(&path).await.json();
         let items = page["items"].as_array().unwrap();
-        found.extend(items.iter().map(|meter| meter["meter_id"].as_str().unwrap().to_owned()));
-        let Some(next) = page["next_cursor"].as_str() else { break };
+        found.extend(
+            items
+                .iter()
+                .map(|meter| meter["meter_id"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/api/v1/meters?prefix=a&limit=10&cursor={next}");
     }
     assert_eq!(found, names[..25]);
@@ -60,7 +82,8 @@ async fn meters_are_listed_by_id_page_by_page() {
 async fn a_removed_meter_is_gone_with_its_readings() {
     let server = TestServer::start().await;
     let caller = server.admin().await;
-    let row = json!({ "meter_id": "m1", "timestamp": "2020-01-01T00:00:00Z", "energy_consumption": 1 });
+    let row =
+        json!({ "meter_id": "m1", "timestamp": "2020-01-01T00:00:00Z", "energy_consumption": 1 });
     caller.post("/api/v1/data", &row).await;
     assert_eq!(caller.delete("/api/v1/meters/m1").await.status, 204);
     for path in ["/api/v1/meters/m1", "/api/v1/data/m1"] {
@@ -76,15 +99,26 @@ async fn a_removed_meter_is_gone_with_its_readings() {
 
 #[tokio::test]
 async fn a_server_set_to_registered_meters_takes_no_other() {
-    let server = TestServer::builder().set("readings.auto_register", "false").start().await;
+    let server = TestServer::builder()
+        .set("readings.auto_register", "false")
+        .start()
+        .await;
     let caller = server.admin().await;
-    assert_eq!(caller.put("/api/v1/meters/known", &json!({})).await.status, 201);
+    assert_eq!(
+        caller.put("/api/v1/meters/known", &json!({})).await.status,
+        201
+    );
     let row = |meter: &str| -> Value {
         json!({ "meter_id": meter, "timestamp": "2020-01-01T00:00:00Z", "energy_consumption": 1 })
     };
     let refused = caller.post("/api/v1/data", &row("unknown")).await;
     assert_eq!(refused.verdict(), (403, "out_of_scope".into()));
-    let answer = caller.post("/api/v1/data/batch", &json!([row("unknown"), row("known")])).await;
+    let answer = caller
+        .post("/api/v1/data/batch", &json!([row("unknown"), row("known")]))
+        .await;
     assert_eq!(answer.json()["accepted"], json!(1));
-    assert_eq!(answer.faults(), [(Some(0), "/meter_id".into(), "out_of_scope".into())]);
+    assert_eq!(
+        answer.faults(),
+        [(Some(0), "/meter_id".into(), "out_of_scope".into())]
+    );
 }
