@@ -5,7 +5,12 @@ use std::{convert::Infallible, path::Path};
 use anyhow::Result;
 use ems_crypto::tls::{ServerIdentity, TlsServer};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, body::{Bytes, Incoming}, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
@@ -20,7 +25,9 @@ pub async fn serve(certificate: &Path, key: &Path, size: usize) -> Result<()> {
         stream.set_nodelay(true)?;
         let (acceptor, answer) = (acceptor.clone(), answer.clone());
         tokio::spawn(async move {
-            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
             let handler = service_fn(move |request: Request<Incoming>| {
                 let answer = answer.clone();
                 async move {
@@ -29,7 +36,10 @@ pub async fn serve(certificate: &Path, key: &Path, size: usize) -> Result<()> {
                 }
             });
             // A client that leaves in the middle is no fault of the baseline.
-            http1::Builder::new().serve_connection(TokioIo::new(stream), handler).await.ok();
+            http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), handler)
+                .await
+                .ok();
         });
     }
 }

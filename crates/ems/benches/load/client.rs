@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use ems_crypto::tls::{client::TlsStream, client_trusting};
-use tokio::{io::{AsyncReadExt as _, AsyncWriteExt as _}, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// A kept connection.
 pub struct Connection {
@@ -23,8 +26,13 @@ impl Connection {
     pub async fn open(address: SocketAddr, ca: &Path) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let stream = client_trusting(ca)?.connect("localhost".try_into()?, stream).await?;
-        Ok(Self { stream, buffer: Vec::new() })
+        let stream = client_trusting(ca)?
+            .connect("localhost".try_into()?, stream)
+            .await?;
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+        })
     }
 
     /// Sends a request and reads the whole answer.
@@ -45,12 +53,18 @@ impl Connection {
             while self.buffer.len() < head + length {
                 self.fill().await?;
             }
-            return Ok(Answer { status, body: self.buffer[head..head + length].to_vec() });
+            return Ok(Answer {
+                status,
+                body: self.buffer[head..head + length].to_vec(),
+            });
         }
         while !self.buffer.ends_with(b"0\r\n\r\n") {
             self.fill().await?;
         }
-        Ok(Answer { status, body: self.buffer[head..].to_vec() })
+        Ok(Answer {
+            status,
+            body: self.buffer[head..].to_vec(),
+        })
     }
 
     async fn fill(&mut self) -> Result<()> {

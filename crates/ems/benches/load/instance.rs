@@ -26,26 +26,40 @@ fn ems() -> Command {
     for name in ["KEY", "ADDRESS", "USER"] {
         command.env(format!("EMS_LIMITS__{name}_PER_HOUR"), "0");
     }
-    command.env("EMS_SERVER__METRICS_LISTEN", "").stdin(Stdio::null());
+    command
+        .env("EMS_SERVER__METRICS_LISTEN", "")
+        .stdin(Stdio::null());
     command
 }
 
 impl Instance {
     /// Makes an instance and starts its server.
     pub async fn start() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("ems-bench").tempdir_in(target())?;
+        let dir = tempfile::Builder::new()
+            .prefix("ems-bench")
+            .tempdir_in(target())?;
         let password = dir.path().join("password");
         std::fs::write(&password, PASSWORD)?;
-        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        std::fs::set_permissions(
+            &password,
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )?;
         let home = dir.path().join("home");
         let mut init = ems();
-        init.args(["init", "--admin", "bench", "--admin-password-file"]).arg(&password).arg("--dir").arg(&home);
+        init.args(["init", "--admin", "bench", "--admin-password-file"])
+            .arg(&password)
+            .arg("--dir")
+            .arg(&home);
         if !init.stdout(Stdio::null()).status()?.success() {
             bail!("ems init failed");
         }
         let address = free_address()?;
         let child = serve(&home, address)?;
-        let instance = Self { dir, child, address };
+        let instance = Self {
+            dir,
+            child,
+            address,
+        };
         instance.ready().await?;
         Ok(instance)
     }
@@ -63,7 +77,9 @@ impl Instance {
         let start = Instant::now();
         loop {
             if let Ok(mut connection) = Connection::open(self.address, &self.ca()).await
-                && let Ok(answer) = connection.exchange(&request("GET", "/health", "", ("", b""))).await
+                && let Ok(answer) = connection
+                    .exchange(&request("GET", "/health", "", ("", b"")))
+                    .await
                 && answer.status == 200
             {
                 return Ok(start.elapsed());
@@ -85,7 +101,10 @@ impl Instance {
         );
         let answer = connection.exchange(head.as_bytes()).await?;
         let answer: serde_json::Value = serde_json::from_slice(&answer.body)?;
-        Ok(answer["access_token"].as_str().context("no token")?.to_owned())
+        Ok(answer["access_token"]
+            .as_str()
+            .context("no token")?
+            .to_owned())
     }
 
     /// Kills the server without warning and starts it again; returns how long it took to answer.
@@ -109,7 +128,10 @@ impl Instance {
     /// Most resident memory so far, in bytes.
     pub fn peak_memory(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .context("no VmHWM")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
@@ -139,11 +161,21 @@ impl Baseline {
     pub fn start(home: &Path, size: usize) -> Result<Self> {
         let tls = home.join("tls");
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("baseline").arg(tls.join("server.pem")).arg(tls.join("server.key")).arg(size.to_string());
-        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn()?;
+        command
+            .arg("baseline")
+            .arg(tls.join("server.pem"))
+            .arg(tls.join("server.key"))
+            .arg(size.to_string());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        Ok(Self { child, address: line.trim().parse()? })
+        Ok(Self {
+            child,
+            address: line.trim().parse()?,
+        })
     }
 }
 
@@ -156,8 +188,15 @@ impl Drop for Baseline {
 
 fn serve(home: &Path, address: SocketAddr) -> Result<Child> {
     let mut command = ems();
-    command.arg("serve").arg("--config").arg(home.join("ems.toml")).args(["--listen", &address.to_string()]);
-    Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(home.join("ems.toml"))
+        .args(["--listen", &address.to_string()]);
+    Ok(command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?)
 }
 
 fn free_address() -> Result<SocketAddr> {
@@ -167,5 +206,7 @@ fn free_address() -> Result<SocketAddr> {
 /// The build's own folder: on the same disk as the project.
 fn target() -> PathBuf {
     let binary = Path::new(env!("CARGO_BIN_EXE_ems"));
-    binary.parent().map_or_else(std::env::temp_dir, Path::to_owned)
+    binary
+        .parent()
+        .map_or_else(std::env::temp_dir, Path::to_owned)
 }

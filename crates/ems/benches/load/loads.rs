@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,19 +26,38 @@ const EPOCH: i64 = 1_577_836_800;
 pub async fn run(time: Duration) -> Result<()> {
     let mut instance = Instance::start().await?;
     let token: Arc<str> = instance.token().await?.into();
-    let bench = Bench { address: instance.address, ca: instance.ca(), home: instance.home(), token, time };
+    let bench = Bench {
+        address: instance.address,
+        ca: instance.ca(),
+        home: instance.home(),
+        token,
+        time,
+    };
     bench.single_post().await?;
     bench.meter_day().await?;
-    let ingested = bench.batches("batch_100_meters", 100).await? + bench.batches("batch_10000_meters", 10_000).await?;
-    print("memory_after_ingest", mebibytes(instance.peak_memory()?), "MiB");
+    let ingested = bench.batches("batch_100_meters", 100).await?
+        + bench.batches("batch_10000_meters", 10_000).await?;
+    print(
+        "memory_after_ingest",
+        mebibytes(instance.peak_memory()?),
+        "MiB",
+    );
     bench.month_out().await?;
     bench.usage().await?;
     let start = instance.kill_and_restart().await?;
     print("start_after_kill", start.as_secs_f64() * 1e3, "ms");
     bench.largest_bodies().await?;
-    print("memory_with_64_largest_bodies", mebibytes(instance.peak_memory()?), "MiB");
+    print(
+        "memory_with_64_largest_bodies",
+        mebibytes(instance.peak_memory()?),
+        "MiB",
+    );
     instance.stop()?;
-    print("stored", ratio(instance.data_bytes()?, ingested), "bytes/reading");
+    print(
+        "stored",
+        ratio(instance.data_bytes()?, ingested),
+        "bytes/reading",
+    );
     Ok(())
 }
 
@@ -53,10 +75,26 @@ impl Bench {
     async fn single_post(&self) -> Result<()> {
         let token = Arc::clone(&self.token);
         let next: Next = Arc::new(move |number| {
-            let row = row(&format!("single-{}", number % 64), EPOCH + i64::try_from(number / 64).unwrap_or(0) * 60, number);
-            request("POST", "/api/v1/data", &token, ("application/json", row.as_bytes()))
+            let row = row(
+                &format!("single-{}", number % 64),
+                EPOCH + i64::try_from(number / 64).unwrap_or(0) * 60,
+                number,
+            );
+            request(
+                "POST",
+                "/api/v1/data",
+                &token,
+                ("application/json", row.as_bytes()),
+            )
         });
-        let ours = load(self.address, &self.ca, CONNECTIONS, self.time, Arc::clone(&next)).await?;
+        let ours = load(
+            self.address,
+            &self.ca,
+            CONNECTIONS,
+            self.time,
+            Arc::clone(&next),
+        )
+        .await?;
         let baseline = Baseline::start(&self.home, ours.body_bytes)?;
         let bare = load(baseline.address, &self.ca, CONNECTIONS, self.time, next).await?;
         compare("single_post", &ours, &bare);
@@ -65,13 +103,33 @@ impl Bench {
 
     async fn meter_day(&self) -> Result<()> {
         let mut connection = Connection::open(self.address, &self.ca).await?;
-        let rows: String = (0..1488).map(|slot| row("day", EPOCH + slot * 1800, slot.unsigned_abs()) + "\n").collect();
-        let stored = connection.exchange(&request("POST", "/api/v1/data/batch", &self.token, (NDJSON, rows.as_bytes()))).await?;
+        let rows: String = (0..1488)
+            .map(|slot| row("day", EPOCH + slot * 1800, slot.unsigned_abs()) + "\n")
+            .collect();
+        let stored = connection
+            .exchange(&request(
+                "POST",
+                "/api/v1/data/batch",
+                &self.token,
+                (NDJSON, rows.as_bytes()),
+            ))
+            .await?;
         ensure!(stored.status == 200, "batch: {}", stored.status);
-        let target = format!("/api/v1/data/day?start={}&end={}", text(EPOCH), text(EPOCH + 86_400));
+        let target = format!(
+            "/api/v1/data/day?start={}&end={}",
+            text(EPOCH),
+            text(EPOCH + 86_400)
+        );
         let bytes = request("GET", &target, &self.token, ("application/json", b""));
         let next: Next = Arc::new(move |_| bytes.clone());
-        let ours = load(self.address, &self.ca, CONNECTIONS, self.time, Arc::clone(&next)).await?;
+        let ours = load(
+            self.address,
+            &self.ca,
+            CONNECTIONS,
+            self.time,
+            Arc::clone(&next),
+        )
+        .await?;
         let baseline = Baseline::start(&self.home, ours.body_bytes)?;
         let bare = load(baseline.address, &self.ca, CONNECTIONS, self.time, next).await?;
         compare("get_48_readings", &ours, &bare);
@@ -87,11 +145,20 @@ impl Bench {
             for meter in 0..meters {
                 for slot in 0..each {
                     let minute = i64::try_from(number * each + slot).unwrap_or(0);
-                    rows.push_str(&row(&format!("{prefix}-{meter}"), EPOCH + minute * 60, slot + meter));
+                    rows.push_str(&row(
+                        &format!("{prefix}-{meter}"),
+                        EPOCH + minute * 60,
+                        slot + meter,
+                    ));
                     rows.push('\n');
                 }
             }
-            request("POST", "/api/v1/data/batch", &token, (NDJSON, rows.as_bytes()))
+            request(
+                "POST",
+                "/api/v1/data/batch",
+                &token,
+                (NDJSON, rows.as_bytes()),
+            )
         });
         let ours = load(self.address, &self.ca, 4, self.time, next).await?;
         print(name, ours.rate() * 10_000.0, "readings/s");
@@ -99,7 +166,12 @@ impl Bench {
     }
 
     async fn month_out(&self) -> Result<()> {
-        let bytes = request("GET", "/api/v1/data/day?limit=10000", &self.token, ("application/json", b""));
+        let bytes = request(
+            "GET",
+            "/api/v1/data/day?limit=10000",
+            &self.token,
+            ("application/json", b""),
+        );
         let next: Next = Arc::new(move |_| bytes.clone());
         let ours = load(self.address, &self.ca, 1, self.time, next).await?;
         print("month_out_p50", ours.percentile(0.5), "ms");
@@ -116,8 +188,14 @@ impl Bench {
         let seconds = begin.elapsed().as_secs_f64();
         ensure!(answer.status == 200, "usage: {}", answer.status);
         let answer: serde_json::Value = serde_json::from_slice(&answer.body)?;
-        let buckets = answer["buckets"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let readings: u64 = buckets.iter().filter_map(|bucket| bucket["count"].as_u64()).sum();
+        let buckets = answer["buckets"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let readings: u64 = buckets
+            .iter()
+            .filter_map(|bucket| bucket["count"].as_u64())
+            .sum();
         print("usage_by_day", ratio(readings, 1) / seconds, "readings/s");
         Ok(())
     }
@@ -126,18 +204,35 @@ impl Bench {
     async fn largest_bodies(&self) -> Result<()> {
         let line = row("large", EPOCH, 1) + "\n";
         let body = Arc::new(line.repeat((16 << 20) / line.len()));
-        let tasks: Vec<_> = (0..CONNECTIONS).map(|_| {
-            let (address, ca, token, body) = (self.address, self.ca.clone(), Arc::clone(&self.token), Arc::clone(&body));
-            tokio::spawn(async move {
-                let mut connection = Connection::open(address, &ca).await?;
-                let answer = connection.exchange(&request("POST", "/api/v1/data/batch", &token, (NDJSON, body.as_bytes()))).await;
-                // A server that is full may answer and close before it has read the whole body.
-                Ok::<u16, anyhow::Error>(answer.map_or(503, |answer| answer.status))
+        let tasks: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let (address, ca, token, body) = (
+                    self.address,
+                    self.ca.clone(),
+                    Arc::clone(&self.token),
+                    Arc::clone(&body),
+                );
+                tokio::spawn(async move {
+                    let mut connection = Connection::open(address, &ca).await?;
+                    let answer = connection
+                        .exchange(&request(
+                            "POST",
+                            "/api/v1/data/batch",
+                            &token,
+                            (NDJSON, body.as_bytes()),
+                        ))
+                        .await;
+                    // A server that is full may answer and close before it has read the whole body.
+                    Ok::<u16, anyhow::Error>(answer.map_or(503, |answer| answer.status))
+                })
             })
-        }).collect();
+            .collect();
         for task in tasks {
             let status = task.await??;
-            ensure!([200, 413, 503].contains(&status), "a largest body: {status}");
+            ensure!(
+                [200, 413, 503].contains(&status),
+                "a largest body: {status}"
+            );
         }
         Ok(())
     }
@@ -161,32 +256,60 @@ impl Done {
         let mut sorted = self.latencies.clone();
         sorted.sort_by(f64::total_cmp);
         let place = (part * ratio(sorted.len() as u64, 1)) as usize;
-        sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
+        sorted
+            .get(place.min(sorted.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(0.0)
     }
 }
 
-async fn load(address: SocketAddr, ca: &Path, connections: usize, time: Duration, next: Next) -> Result<Done> {
+async fn load(
+    address: SocketAddr,
+    ca: &Path,
+    connections: usize,
+    time: Duration,
+    next: Next,
+) -> Result<Done> {
     let numbers = Arc::new(AtomicU64::new(0));
     let mut open = Vec::new();
     for _ in 0..connections {
         open.push(Connection::open(address, ca).await?);
     }
     let begin = Instant::now();
-    let tasks: Vec<_> = open.into_iter().map(|mut connection| {
-        let (numbers, next) = (Arc::clone(&numbers), Arc::clone(&next));
-        tokio::spawn(async move {
-            let (mut latencies, mut last) = (Vec::new(), Answer { status: 0, body: Vec::new() });
-            while begin.elapsed() < time {
-                let bytes = next(numbers.fetch_add(1, Ordering::Relaxed));
-                let sent = Instant::now();
-                last = connection.exchange(&bytes).await?;
-                ensure!((200..300).contains(&last.status), "answered {}: {}", last.status, String::from_utf8_lossy(&last.body));
-                latencies.push(sent.elapsed().as_secs_f64() * 1e3);
-            }
-            Ok((latencies, last.body.len()))
+    let tasks: Vec<_> = open
+        .into_iter()
+        .map(|mut connection| {
+            let (numbers, next) = (Arc::clone(&numbers), Arc::clone(&next));
+            tokio::spawn(async move {
+                let (mut latencies, mut last) = (
+                    Vec::new(),
+                    Answer {
+                        status: 0,
+                        body: Vec::new(),
+                    },
+                );
+                while begin.elapsed() < time {
+                    let bytes = next(numbers.fetch_add(1, Ordering::Relaxed));
+                    let sent = Instant::now();
+                    last = connection.exchange(&bytes).await?;
+                    ensure!(
+                        (200..300).contains(&last.status),
+                        "answered {}: {}",
+                        last.status,
+                        String::from_utf8_lossy(&last.body)
+                    );
+                    latencies.push(sent.elapsed().as_secs_f64() * 1e3);
+                }
+                Ok((latencies, last.body.len()))
+            })
         })
-    }).collect();
-    let mut done = Done { requests: 0, seconds: 0.0, latencies: Vec::new(), body_bytes: 0 };
+        .collect();
+    let mut done = Done {
+        requests: 0,
+        seconds: 0.0,
+        latencies: Vec::new(),
+        body_bytes: 0,
+    };
     for task in tasks {
         let (latencies, size) = task.await??;
         done.requests += latencies.len() as u64;
@@ -201,13 +324,20 @@ fn compare(name: &str, ours: &Done, bare: &Done) {
     print(name, ours.rate(), "requests/s");
     print(&format!("{name}_p99"), ours.percentile(0.99), "ms");
     print(&format!("{name}_baseline"), bare.rate(), "requests/s");
-    print(&format!("{name}_ratio"), ours.rate() / bare.rate(), "of_baseline");
+    print(
+        &format!("{name}_ratio"),
+        ours.rate() / bare.rate(),
+        "of_baseline",
+    );
 }
 
 /// A reading as JSON, its value made of a number so that no two of a series are alike.
 fn row(meter: &str, second: i64, number: u64) -> String {
     let energy = (number * 7919 % 100_003) as f64 / 1e5;
-    format!(r#"{{"meter_id":"{meter}","timestamp":"{}","energy_consumption":{energy},"power_factor":0.97,"location":"Leeds"}}"#, text(second))
+    format!(
+        r#"{{"meter_id":"{meter}","timestamp":"{}","energy_consumption":{energy},"power_factor":0.97,"location":"Leeds"}}"#,
+        text(second)
+    )
 }
 
 fn text(second: i64) -> String {

@@ -21,12 +21,22 @@ mod loads;
 use anyhow::Result;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     if let [word, certificate, key, size] = arguments.as_slice()
         && word == "baseline"
     {
-        return runtime.block_on(baseline::serve(certificate.as_ref(), key.as_ref(), size.parse()?));
+        return runtime.block_on(baseline::serve(
+            certificate.as_ref(),
+            key.as_ref(),
+            size.parse()?,
+        ));
     }
     let seconds = arguments.first().map_or(Ok(5), |seconds| seconds.parse())?;
     runtime.block_on(loads::run(std::time::Duration::from_secs(seconds)))
