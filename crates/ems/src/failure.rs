@@ -79,7 +79,8 @@ pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
     let (what, usage) = rendered
         .split_once("\n\nUsage: ")
         .unwrap_or((&rendered, ""));
-    let what: Vec<&str> = what.split_whitespace().collect();
+    let what = what.split("\n\nFor more information").next();
+    let what: Vec<&str> = what.unwrap_or_default().split_whitespace().collect();
     let what = what.join(" ");
     let what = what.strip_prefix("error: ").unwrap_or(&what);
     let command: Vec<&str> = usage

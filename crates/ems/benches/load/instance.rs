@@ -84,7 +84,7 @@ impl Instance {
             {
                 return Ok(start.elapsed());
             }
-            if start.elapsed() > Duration::from_secs(60) {
+            if start.elapsed() > Duration::from_mins(1) {
                 bail!("the server does not answer");
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -10,6 +10,7 @@
     clippy::cast_sign_loss,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    unreachable_pub,
     reason = "a bench prints figures, and may stop at once where one makes no sense"
 )]
 

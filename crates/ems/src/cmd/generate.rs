@@ -79,7 +79,7 @@ fn cli() -> String {
 fn section(page: &mut String, command: &mut clap::Command, above: &str) {
     let name = format!("{above}{}", command.get_name());
     let level = "#".repeat(2 + name.matches(' ').count());
-    let help = command.render_long_help().to_string();
+    let help = command.render_help().to_string();
     let _ = write!(
         page,
         "\n{level} `{name}`\n\n```text\n{}\n```\n",

@@ -45,7 +45,7 @@ const SERIES: [Series; 3] = [
     },
 ];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_series_import_once_and_add_up_to_their_known_totals() {
     let home = Home::new();
     let server = home.serve();

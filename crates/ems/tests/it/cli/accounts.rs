@@ -19,7 +19,7 @@ fn users(home: &Home) -> Vec<(String, bool)> {
         .collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_made_renewed_and_shut_out_with_and_without_a_server() {
     let home = Home::new();
     for round in ["offline", "online"] {
@@ -90,7 +90,7 @@ fn a_password_comes_from_no_command_line_and_a_viewer_needs_meters() {
     assert!(ran.stderr.contains("--meters"), "{}", ran.stderr);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_made_rotated_and_revoked_with_and_without_a_server() {
     let home = Home::new();
     let mut keys = Vec::new();

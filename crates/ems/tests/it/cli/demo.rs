@@ -6,7 +6,7 @@ use ems_testkit::{Signal, TestProcess};
 
 use super::{binary, mode, text};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn serves_the_samples_and_the_line_that_it_prints_works_at_every_start() {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("demo");

@@ -16,7 +16,7 @@ const RANGE: [&str; 4] = [
     "2014-01-01T00:00:00Z",
 ];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_went_in_comes_out_as_csv_and_ndjson() {
     let home = Home::new();
     let server = home.serve();
@@ -65,7 +65,7 @@ async fn what_went_in_comes_out_as_csv_and_ndjson() {
     assert!(!home.path("out.csv.part").exists());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_meter_that_is_not_there_and_a_range_that_is_none_fail() {
     let home = Home::new();
     let server = home.serve();

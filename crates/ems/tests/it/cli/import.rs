@@ -66,7 +66,7 @@ fn row(meter: &str, minute: u64, kwh: &str) -> String {
     format!("{meter},2013-01-{day:02}T{hour:02}:{minute:02}:00Z,{kwh},0.9,\"Hall, 2\"\n")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_rejected_row_lands_in_the_file_with_every_reason() {
     let place = Place::new().await;
     let file = place.home.path("readings.csv");
@@ -118,7 +118,7 @@ async fn every_rejected_row_lands_in_the_file_with_every_reason() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn takes_ndjson_from_stdin_and_zstd_and_a_key_from_the_environment() {
     let place = Place::new().await;
     let mut ndjson = String::new();
@@ -146,7 +146,7 @@ async fn takes_ndjson_from_stdin_and_zstd_and_a_key_from_the_environment() {
     assert_eq!(json["accepted"], 5);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_was_killed_goes_on_where_it_stopped() {
     let place = Place::new().await;
     let file = place.home.path("long.csv");
@@ -188,7 +188,7 @@ async fn an_import_that_was_killed_goes_on_where_it_stopped() {
     assert_eq!(counts(&place.import(&file)), [0, 40_000, 0, 1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn says_what_is_missing_and_fails_where_nobody_answers() {
     let place = Place::new().await;
     let file = place.home.path("one.csv");

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{Home, binary, mode, text};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn makes_an_instance_whose_admin_can_log_in_with_the_password_shown_once() {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("new");

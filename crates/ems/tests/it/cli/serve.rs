@@ -6,7 +6,7 @@ use ems_testkit::Signal;
 
 use super::{Home, set_mode};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn drains_and_ends_with_0_at_either_signal() {
     let home = Home::new();
     for signal in [Signal::TERM, Signal::INT] {
@@ -19,7 +19,7 @@ async fn drains_and_ends_with_0_at_either_signal() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_line_with_the_address_is_json_where_asked() {
     let home = Home::new();
     let mut command =

@@ -7,7 +7,7 @@ use ems_testkit::{Signal, files};
 
 use super::Home;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn is_clean_after_a_drain_and_names_what_was_damaged() {
     let home = Home::new();
     let server = home.serve();
