@@ -1,7 +1,7 @@
 //! The documentation page: the OpenAPI document as HTML that needs no script.
 //!
 //! It is rendered once, from the same document that clients read. Everything goes through
-//! [`text`], so that no description can become markup.
+//! `text`, so that no description can become markup.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The layer list, in order, around every handler: [`layers`] is the outermost, [`serve`] the rest.
+//! The layer list, in order, around every handler: [`layers`] is the outermost, `serve` the rest.
 //!
 //! request id, client address ▸ header fields, problem document, log, metrics (on the way out) ▸
 //! panic ▸ drain ▸ bounds of the head ▸ credential ▸ rate window ▸ policy ▸ media type ▸ handler
