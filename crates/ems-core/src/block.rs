@@ -122,18 +122,19 @@ impl Block {
         Some((instant(self.at.first()?), instant(self.at.last()?)))
     }
 
-    /// Keeps only what lies in `range`.
+    /// A copy of what lies in `range`.
     #[must_use]
-    pub fn within(mut self, range: TimeRange) -> Self {
-        let end = self.at.partition_point(|at| *at < range.end().as_micros());
+    pub fn within(&self, range: TimeRange) -> Self {
         let start = self
             .at
             .partition_point(|at| *at < range.start().as_micros());
-        cut(&mut self.at, start, end);
-        cut(&mut self.energy, start, end);
-        cut(&mut self.power_factor, start, end);
-        cut(&mut self.location, start, end);
-        self
+        let end = self.at.partition_point(|at| *at < range.end().as_micros());
+        Self {
+            at: part(&self.at, start, end),
+            energy: part(&self.energy, start, end),
+            power_factor: part(&self.power_factor, start, end),
+            location: part(&self.location, start, end),
+        }
     }
 }
 
@@ -145,9 +146,9 @@ fn append<T: Clone>(column: &mut Vec<Option<T>>, before: usize, value: Option<T>
     }
 }
 
-fn cut<T>(column: &mut Vec<T>, start: usize, end: usize) {
-    column.truncate(end);
-    column.drain(..start.min(column.len()));
+/// A part of a column; of an empty one, nothing.
+fn part<T: Clone>(column: &[T], start: usize, end: usize) -> Vec<T> {
+    column.get(start..end).unwrap_or_default().to_vec()
 }
 
 impl FromIterator<Reading> for Block {

@@ -270,6 +270,9 @@ impl Commit for Embedded {
 #[async_trait]
 impl Segments for Embedded {
     async fn scan(&self, meter: &MeterId, range: TimeRange, columns: Columns) -> Result<Piece> {
+        if self.engine.is_in_memory(meter, range.start()) {
+            return self.engine.scan(meter, range, columns);
+        }
         let meter = meter.clone();
         self.blocking(move |engine| engine.scan(&meter, range, columns))
             .await

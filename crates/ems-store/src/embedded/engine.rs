@@ -10,7 +10,7 @@ use ems_core::{
     block::Block,
     clock::Clock,
     meter::{MeterId, MeterStatistics},
-    time::TimeRange,
+    time::{TimeRange, Timestamp},
 };
 use ems_crypto::seal::Sealer;
 use parking_lot::{Mutex, RwLock};
@@ -179,6 +179,16 @@ impl Engine {
             self.segments.lock().put(key, Arc::clone(&block));
         }
         Ok(block)
+    }
+
+    /// Whether a scan from an instant finds all it needs in memory.
+    pub(crate) fn is_in_memory(&self, id: &MeterId, at: Timestamp) -> bool {
+        let Some(meter) = self.meters.read().get(id).cloned() else {
+            return false;
+        };
+        let segments = Arc::clone(&meter.state.read().manifest);
+        let next = segments.segments.iter().find(|meta| meta.last >= at);
+        next.is_none_or(|meta| self.segments.lock().contains(&(meter.token, meta.id)))
     }
 
     /// A piece of a scan.

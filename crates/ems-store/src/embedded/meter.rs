@@ -117,8 +117,8 @@ impl View<'_> {
             .any(|gone| gone.intersect(window).is_some());
         let block = match stored {
             None => rows.into_iter().collect(),
-            Some(block) if rows.is_empty() && !hidden => (*block).clone().within(window),
-            Some(block) => self.merge(&(*block).clone().within(window), rows),
+            Some(block) if rows.is_empty() && !hidden => block.within(window),
+            Some(block) => self.merge(&block.within(window), rows),
         };
         Ok(Piece { block, until })
     }
