@@ -86,6 +86,8 @@ fn tester_config(instance: &Instance) -> Result<String> {
          payload = {{ username = \"{ADMIN}\", password = \"${{{PASSWORD}}}\" }}\n\
          extract_selector = \"/access_token\"\n\
          [checks.positive_data_acceptance]\n\
-         expected-statuses = [\"2xx\", 400, 401, 403, 404, 409, 422, 429]\n"
+         expected-statuses = [\"2xx\", 400, 401, 403, 404, 409, 422, 429]\n\
+         [checks.negative_data_rejection]\n\
+         expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 422, 429, 431]\n"
     ))
 }
