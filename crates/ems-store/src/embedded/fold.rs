@@ -7,7 +7,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -28,6 +32,9 @@ use super::{
     writer::retire,
 };
 use crate::{Columns, Error, Result, Table, subject::Subject};
+
+/// How long after a failed attempt a fold is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a fold is to bring to disk.
 pub(crate) struct FoldJob {
@@ -68,23 +75,31 @@ pub(crate) struct Folder {
     /// `None` once it is to end.
     jobs: Option<mpsc::Sender<FoldJob>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    done: mpsc::Receiver<()>,
+    /// What became of each attempt at the job under way.
+    attempts: mpsc::Receiver<Result<()>>,
+    stop: Arc<AtomicBool>,
     busy: bool,
 }
 
 impl Folder {
     pub(crate) fn start(engine: Arc<Engine>) -> Result<Self> {
         let (jobs, queue) = mpsc::channel::<FoldJob>();
-        let (finished, done) = mpsc::channel();
+        let (told, attempts) = mpsc::channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("ems-folder".into());
         let work = move || {
             for job in queue {
-                while let Err(error) = fold(&engine, &job) {
-                    tracing::warn!(%error, "a fold failed; trying again");
-                    std::thread::sleep(Duration::from_secs(1));
-                }
-                if finished.send(()).is_err() {
-                    return;
+                loop {
+                    let attempt = fold(&engine, &job);
+                    let failed = attempt.is_err();
+                    if told.send(attempt).is_err() || stopped.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    if !failed {
+                        break;
+                    }
+                    std::thread::sleep(RETRY);
                 }
             }
         };
@@ -92,25 +107,29 @@ impl Folder {
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
-            done,
+            attempts,
+            stop,
             busy: false,
         })
     }
 
     /// Whether a job is under way.
     pub(crate) fn is_busy(&mut self) -> bool {
-        if self.busy && self.done.try_recv().is_ok() {
-            self.busy = false;
+        while let (true, Ok(attempt)) = (self.busy, self.attempts.try_recv()) {
+            self.busy = attempt.is_err();
         }
         self.busy
     }
 
     /// Waits for the job under way.
+    ///
+    /// # Errors
+    /// What an attempt at it failed with, such as a full disk. It stays under way and is tried
+    /// again; until then its journal holds everything.
     pub(crate) fn wait(&mut self) -> Result<()> {
-        if self.busy {
-            self.done
-                .recv()
-                .map_err(|_| Error::Unavailable("the folder has ended".into()))?;
+        if self.is_busy() {
+            let ended = |_| Error::Unavailable("the folder has ended".into());
+            self.attempts.recv().map_err(ended)??;
             self.busy = false;
         }
         Ok(())
@@ -129,6 +148,7 @@ impl Drop for Folder {
     /// Ends the thread and waits for it: what it holds is free when this returns.
     fn drop(&mut self) {
         self.jobs = None;
+        self.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
