@@ -1,11 +1,14 @@
 //! What a connection is doing: shared between its requests, which know, and its socket, which acts.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Counts and times of one connection. Each is a hint by itself; no order among them is needed.
 pub(super) struct Activity {
@@ -59,7 +62,23 @@ impl Activity {
     }
 
     pub(super) fn last_progress(&self) -> Instant {
-        self.origin + std::time::Duration::from_millis(self.progress.load(Relaxed))
+        self.origin + Duration::from_millis(self.progress.load(Relaxed))
+    }
+
+    /// Waits until no answer has been owed and nothing has moved for a while.
+    pub(super) async fn at_rest(&self, span: Duration) {
+        loop {
+            let now = Instant::now();
+            let since = if self.is_busy() {
+                now
+            } else {
+                self.last_progress()
+            };
+            if since + span <= now {
+                return;
+            }
+            sleep_until(since + span).await;
+        }
     }
 
     /// Something moved.

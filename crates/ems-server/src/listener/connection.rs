@@ -48,6 +48,10 @@ const RESET_STREAMS: usize = 64;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long, once we stop, a connection that owes nothing may stay: an HTTP/2 client has to answer
+/// before hyper lets go of it, and one that does not would hold up the end.
+const PARTING: Duration = Duration::from_secs(2);
+
 /// What all connections share.
 pub(super) struct Server<S> {
     pub(super) drain: Drain,
@@ -170,7 +174,7 @@ impl<S: HttpService> Server<S> {
             service: self.service.clone(),
             peer,
             pace: self.pace,
-            activity,
+            activity: Arc::clone(&activity),
         };
         let mut connection = pin!(
             self.protocol
@@ -180,7 +184,11 @@ impl<S: HttpService> Server<S> {
             ended = connection.as_mut() => ended,
             () = self.drain.stopping() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                activity.touch();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = activity.at_rest(PARTING) => Ok(()),
+                }
             }
         };
         if let Err(error) = ended {

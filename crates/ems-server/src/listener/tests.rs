@@ -303,3 +303,48 @@ async fn a_drain_cuts_what_is_left_at_its_deadline_and_counts_it() {
     assert_eq!(server.stop().await, Drained { cut: 1 });
     assert_eq!(read_to_end(hung).await, "");
 }
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_an_http2_client_that_answers_nothing() {
+    let mut server = Running::start(&[]);
+    // The preface and an empty SETTINGS frame (RFC 9113 §3.4), and from then on silence.
+    let mut silent = server.connect().await;
+    silent
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    // What the server sends first is its own SETTINGS frame: it speaks HTTP/2 by now.
+    let mut first = [0; 9];
+    silent.read_exact(&mut first).await.unwrap();
+    assert_eq!(first[3], 4);
+    let busy = server.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(server.hear().await, "wait began");
+    server.shutdown.cancel();
+    let mut rest = Vec::new();
+    timeout(PATIENCE, silent.read_to_end(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    server.go_on.notify_one();
+    assert!(read_to_end(busy).await.ends_with("waited"));
+    assert_eq!(server.stop().await, Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn a_drain_closes_an_idle_http2_client_at_once() {
+    let server = Running::start_tls(&[]);
+    let client = client(&server, true);
+    let url = format!("https://localhost:{}/", server.address.port());
+    assert_eq!(
+        client.get(url).send().await.unwrap().text().await.unwrap(),
+        "hello"
+    );
+    let began = tokio::time::Instant::now();
+    assert_eq!(server.stop().await, Drained { cut: 0 });
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(client);
+}
