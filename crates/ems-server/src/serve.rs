@@ -8,7 +8,7 @@ use ems_crypto::tls::{ServerIdentity, TlsServer};
 use http::header::CONTENT_TYPE;
 use tokio::{
     net::{TcpListener, TcpStream},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -36,10 +36,12 @@ pub struct Server {
     tls: Option<TlsServer>,
     admin: AdminSocket,
     metrics: Option<TcpListener>,
+    hang_ups: Signal,
 }
 
 impl Server {
-    /// Opens the store and the logs and binds every address. To be called within a runtime.
+    /// Opens the store and the logs and binds every address. To be called within a runtime. From
+    /// here on a SIGHUP ends no process.
     ///
     /// # Errors
     /// [`Error::Usage`] for a role that the store cannot serve; else what could not be opened or
@@ -48,6 +50,7 @@ impl Server {
         role.check(loaded.settings.store.backend)?;
         let settings = loaded.settings.server.clone();
         let tls = tls(&settings)?;
+        let hang_ups = signal(SignalKind::hangup()).map_err(Error::io("SIGHUP"))?;
         let listener = Listener::bind(&settings).map_err(Error::io(settings.listen))?;
         let metrics = settings.metrics_listen.map(bind_metrics).transpose()?;
         let app = App::open(loaded, clock)?;
@@ -58,6 +61,7 @@ impl Server {
             tls,
             admin,
             metrics,
+            hang_ups,
         })
     }
 
@@ -96,6 +100,7 @@ impl Server {
             tls,
             admin,
             metrics,
+            hang_ups: signals,
         } = self;
         let routes = router(Arc::clone(&app));
         let (beside, following) = (CancellationToken::new(), CancellationToken::new());
@@ -105,8 +110,8 @@ impl Server {
             tokio::spawn(admin.run(routes.clone(), beside.clone())),
             tokio::spawn(serve_metrics(Arc::clone(&app), metrics, beside.clone())),
             tokio::spawn(hang_ups(
-                Arc::clone(&app),
-                tls.clone(),
+                signals,
+                (Arc::clone(&app), tls.clone()),
                 reload,
                 beside.clone(),
             )),
@@ -225,16 +230,12 @@ async fn mark_draining(app: Arc<App>, shutdown: CancellationToken) {
 }
 
 async fn hang_ups(
-    app: Arc<App>,
-    tls: Option<TlsServer>,
+    mut signals: Signal,
+    (app, tls): (Arc<App>, Option<TlsServer>),
     reload: Option<Reload>,
     stop: CancellationToken,
 ) {
-    let mut hang_up = match signal(SignalKind::hangup()) {
-        Ok(hang_up) => hang_up,
-        Err(error) => return tracing::error!(%error, "SIGHUP cannot be taken"),
-    };
-    while let Some(Some(())) = stop.run_until_cancelled(hang_up.recv()).await {
+    while let Some(Some(())) = stop.run_until_cancelled(signals.recv()).await {
         app.journal.reopen();
         tracing::info!("SIGHUP: logs are opened anew");
         let Some(reload) = reload.clone() else {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use ems_api::client::Client;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::ADMIN;
+use crate::{ADMIN, Caller, server::trusting};
 
 /// The binary, at the path that cargo built it to.
 #[derive(Debug, Clone)]
@@ -178,6 +178,23 @@ impl TestProcess {
         Ok(self.client()?.logged_in(ADMIN.0, ADMIN.1).await?)
     }
 
+    /// Someone without a credential, who trusts it.
+    ///
+    /// # Errors
+    /// Where there can be no such client.
+    pub fn nobody(&self) -> Result<Caller> {
+        Ok(Caller::new(trusting(&self.ca)?, self.url.clone()))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("its process id")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
     /// Ends it as the kernel would: SIGKILL, and nothing is finished.
     ///
     /// # Errors
@@ -193,8 +210,7 @@ impl TestProcess {
     /// # Errors
     /// Where it cannot be told, or a signal ended it.
     pub fn stop(mut self, signal: Signal) -> Result<i32> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("its process id")?;
-        kill_process(pid, signal)?;
+        self.signal(signal)?;
         self.child.wait()?.code().context("a signal ended it")
     }
 }

@@ -83,7 +83,7 @@ impl Builder {
         let server = Server::bind(loaded, roles::Role::All, clock.clone())?;
         let (address, metrics) = (server.local_addr()?, server.metrics_addr());
         let ca = fs::read(dir.join("tls/ca.pem"))?;
-        let client = client(&ca)?;
+        let client = trusting(&ca)?;
         let stop = CancellationToken::new();
         let run = tokio::spawn(server.run(stop.clone(), None));
         Ok(TestServer {
@@ -256,7 +256,8 @@ pub fn files(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     Ok(found)
 }
 
-fn client(ca: &[u8]) -> Result<Client> {
+/// An HTTP client that trusts an authority and no other.
+pub(crate) fn trusting(ca: &[u8]) -> Result<Client> {
     let authorities = Certificate::from_pem_bundle(ca)?;
     Ok(Client::builder()
         .tls_certs_only(authorities)
