@@ -147,6 +147,11 @@ impl Pepper {
         write_new_secret_file(path, line.as_bytes())
     }
 
+    /// A key for another purpose, of the newest version: the same in every process that has it.
+    pub fn derive(&self, purpose: &str) -> IndexKey {
+        IndexKey::from_bytes(&self.current.1.hash("derive", purpose.as_bytes()))
+    }
+
     fn current(&self) -> (&u8, &IndexKey) {
         (&self.current.0, &self.current.1)
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ems_core::{clock::Clock, time::Timestamp};
-use ems_crypto::{hash::IndexKey, seal::DataKey, token::Expect};
+use ems_crypto::{hash::IndexKey, token::Expect};
 use ems_guard::{
     Identities, Journal, Limiter,
     identify::{self, Lifetimes},
@@ -43,7 +43,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Metrics,
-    /// Seals the cursors of lists. Random: cursors are good as long as this process lives.
+    /// Seals the cursors of lists. Of the pepper: cursors outlive a restart, and every process of
+    /// an instance takes those of the others, until the pepper changes.
     pub cursor_key: IndexKey,
     /// The bytes that bodies in memory may take.
     pub budget: Budget,
@@ -78,6 +79,7 @@ impl App {
             metrics.clone(),
         ));
         let store = Store { commit, ..store };
+        let cursor_key = pepper.derive("list cursors");
         let identities = identify::Options {
             token_keys,
             expect: Expect {
@@ -98,7 +100,7 @@ impl App {
             limiter: Limiter::new(Arc::clone(&store.shared), limits(&settings)),
             clock,
             metrics,
-            cursor_key: IndexKey::derive(&DataKey::generate(), "cursor"),
+            cursor_key,
             budget: Budget::new(settings.limits.inflight_bytes.in_memory()),
             heads: HeadLimits::new(&settings.server),
             documents: Documents::render(),

@@ -34,12 +34,10 @@ impl Paging {
         let binding = parts
             .iter()
             .fold(binding, |binding, part| binding.with(part));
-        let after = query.read("cursor", |text| {
-            let position = binding.open(&app.cursor_key, text);
-            position
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .ok_or_else(|| "is not a cursor of this list".to_owned())
-        })?;
+        let after = query.cursor(&binding, &app.cursor_key)?;
+        let after = after
+            .map(|bytes| String::from_utf8(bytes).map_err(|_| Problem::forged_cursor()))
+            .transpose()?;
         Ok(Self {
             limit,
             after,

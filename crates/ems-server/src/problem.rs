@@ -11,7 +11,7 @@ use ems_api::{
     problem::{MAX_ERRORS, MEDIA_TYPE},
 };
 use ems_core::Fault;
-use ems_guard::limit::Rate;
+use ems_guard::{journal::Violation, limit::Rate};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::middleware;
@@ -31,6 +31,7 @@ struct Inner {
     truncated: bool,
     headers: HeaderMap,
     cause: Option<String>,
+    violation: Option<Violation>,
 }
 
 /// The status of a code.
@@ -71,6 +72,16 @@ pub fn code_of(status: StatusCode) -> ErrorCode {
         })
 }
 
+/// The violation that a code stands for. Forged credentials are logged where they are refused.
+fn violation(code: ErrorCode) -> Option<Violation> {
+    match code {
+        ErrorCode::InsufficientPermissions => Some(Violation::PermissionDenied),
+        ErrorCode::OutOfScope => Some(Violation::OutOfScope),
+        ErrorCode::RateLimited => Some(Violation::RateLimitExceeded),
+        _ => None,
+    }
+}
+
 /// The short sentence of a code, in the security guide's words where it has some.
 fn sentence(code: ErrorCode) -> &'static str {
     match code {
@@ -108,6 +119,7 @@ impl Problem {
             truncated: false,
             headers,
             cause: None,
+            violation: violation(code),
         }))
     }
 
@@ -169,8 +181,22 @@ impl Problem {
         .caused_by(cause)
     }
 
-    /// A window, of requests or of readings, is full.
-    pub fn rate_limited(rate: &Rate) -> Self {
+    /// A cursor that we did not make, or made for another list or caller.
+    pub fn forged_cursor() -> Self {
+        let mut problem = Self::parameter("cursor", "is not a cursor of this list");
+        problem.0.violation = Some(Violation::ForgedCursor);
+        problem
+    }
+
+    /// A route that the policy does not know.
+    pub fn unlisted_route() -> Self {
+        let mut problem = Self::new(ErrorCode::InsufficientPermissions);
+        problem.0.violation = Some(Violation::UnlistedRoute);
+        problem
+    }
+
+    /// A window, of requests or of readings, is full; `window` says whose or what of, for the log.
+    pub fn rate_limited(rate: &Rate, window: &'static str) -> Self {
         // What alone is beyond the bound gets in at no time; an hour is when to ask again.
         let seconds = rate.retry_after_seconds().unwrap_or(3600);
         let mut problem = Self::new(ErrorCode::RateLimited);
@@ -179,7 +205,7 @@ impl Problem {
             .headers
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         middleware::put_rate(rate, &mut problem.0.headers);
-        problem
+        problem.caused_by(window)
     }
 
     /// The same with a cause for the log.
@@ -204,6 +230,11 @@ impl Problem {
     /// What was wrong with the request.
     pub fn detail(&self) -> &str {
         &self.0.detail
+    }
+
+    /// What it is in `security.log`, beside a request that failed.
+    pub fn violation(&self) -> Option<Violation> {
+        self.0.violation
     }
 
     /// Why, for the log.

@@ -4,10 +4,11 @@
 //! (`Etc/GMT+5`) hold a plus that few people think of encoding.
 
 use axum::extract::FromRequestParts;
+use ems_crypto::hash::IndexKey;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-use crate::problem::Problem;
+use crate::{cursor::Binding, problem::Problem};
 
 /// The parameters that were given and not yet taken.
 #[derive(Debug, Default)]
@@ -59,6 +60,15 @@ impl Query {
         read(&text)
             .map(Some)
             .map_err(|why| Problem::parameter(name, &why))
+    }
+
+    /// Takes `cursor`, which has to be of this list: the position that it holds.
+    pub fn cursor(&mut self, list: &Binding, key: &IndexKey) -> Result<Option<Vec<u8>>, Problem> {
+        let Some(text) = self.one("cursor")? else {
+            return Ok(None);
+        };
+        let position = list.open(key, &text);
+        position.map(Some).ok_or_else(Problem::forged_cursor)
     }
 
     /// Takes `limit`: a whole number from 1 to `most`.

@@ -4,7 +4,7 @@ use ems_guard::limit::Rate;
 
 use crate::{app::App, problem::Problem};
 
-/// Heeds what a window said. `window` is for the metrics.
+/// Heeds what a window said. `window` is for metrics and log.
 ///
 /// # Errors
 /// 429 where it is full; nothing was taken from it then.
@@ -12,7 +12,7 @@ pub(super) fn heed(app: &App, rate: Option<Rate>, window: &'static str) -> Resul
     match rate {
         Some(rate) if !rate.allowed() => {
             app.metrics.rate_limited(window);
-            Err(Problem::rate_limited(&rate))
+            Err(Problem::rate_limited(&rate, window))
         }
         _ => Ok(()),
     }

@@ -9,7 +9,6 @@ use axum::{
     extract::{MatchedPath, Request},
     response::Response,
 };
-use ems_api::ErrorCode;
 use ems_core::policy::TABLE;
 use ems_crypto::random;
 use ems_guard::{Act, Principal, journal::Violation, limit::Rate};
@@ -127,14 +126,12 @@ impl Exchange {
     }
 
     fn log(&self, app: &App, problem: &Problem) {
-        let violation = match problem.code() {
-            ErrorCode::InsufficientPermissions => Some(Violation::PermissionDenied),
-            ErrorCode::OutOfScope => Some(Violation::OutOfScope),
-            _ => None,
-        };
-        if let Some(violation) = violation {
-            let route = Map::from_iter([("endpoint".to_owned(), self.facts.route.into())]);
-            app.journal.violation(&self.act(), violation, route);
+        if let Some(violation) = problem.violation() {
+            let mut details = Map::from_iter([("endpoint".to_owned(), self.facts.route.into())]);
+            if violation == Violation::RateLimitExceeded {
+                details.insert("window".to_owned(), problem.cause().into());
+            }
+            app.journal.violation(&self.act(), violation, details);
         }
         let (request_id, route) = (&*self.facts.request_id, self.facts.route);
         let code = problem.code().as_str();

@@ -48,7 +48,7 @@ fn without_row(route: &str) -> Problem {
         .map(|row| row.method)
         .collect();
     if allowed.is_empty() {
-        return Problem::new(ErrorCode::InsufficientPermissions);
+        return Problem::unlisted_route();
     }
     if allowed.contains(&"GET") {
         allowed.push("HEAD");

@@ -1,8 +1,7 @@
 //! Rate windows on the way in, and what an answer says of them (draft-ietf-httpapi-ratelimit-headers).
 
-use ems_guard::{journal::Violation, limit::Rate};
+use ems_guard::limit::Rate;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Map;
 
 use super::exchange::Exchange;
 use crate::{app::App, problem::Problem};
@@ -23,7 +22,7 @@ pub(crate) fn put(rate: &Rate, headers: &mut HeaderMap) {
     }
 }
 
-/// Notes what a window said; an answer of 429 where it is full. `kind` is for the metrics.
+/// Notes what a window said; an answer of 429 where it is full. `kind` is for metrics and log.
 pub(super) fn heed(
     app: &App,
     exchange: &mut Exchange,
@@ -38,9 +37,5 @@ pub(super) fn heed(
         return Ok(());
     }
     app.metrics.rate_limited(kind);
-    let act = exchange.act();
-    let details = Map::from_iter([("window".to_owned(), kind.into())]);
-    app.journal
-        .violation(&act, Violation::RateLimitExceeded, details);
-    Err(Problem::rate_limited(&rate))
+    Err(Problem::rate_limited(&rate, kind))
 }

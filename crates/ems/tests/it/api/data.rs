@@ -458,3 +458,25 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let server = server.restart().await.unwrap();
     assert_eq!(readings(&server.admin().await, "m1").await, before);
 }
+
+#[tokio::test]
+async fn a_cursor_is_good_after_a_restart_and_still_only_for_its_list() {
+    let server = TestServer::start().await;
+    let token = server
+        .log_in(ems_testkit::ADMIN.0, ems_testkit::ADMIN.1)
+        .await;
+    let caller = server.nobody().bearer(&token);
+    caller.post(BATCH, &json!(half_hours("m1", 10))).await;
+    let first = caller.get("/api/v1/data/m1?limit=6").await.json();
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let server = server.restart().await.unwrap();
+    let caller = server.nobody().bearer(&token);
+    let rest = caller
+        .get(&format!("/api/v1/data/m1?cursor={cursor}"))
+        .await
+        .json();
+    let pages = [&first, &rest].map(|page| page["readings"].as_array().unwrap().clone());
+    assert_eq!(pages.concat(), readings(&caller, "m1").await);
+    let other = caller.get(&format!("/api/v1/meters?cursor={cursor}")).await;
+    assert_eq!(other.verdict(), (400, "invalid_parameter".into()));
+}
