@@ -5,3 +5,4 @@ mod auth;
 mod data;
 mod input;
 mod meters;
+mod rules;

@@ -10,6 +10,7 @@ mod abuse;
 mod api;
 mod cli;
 mod crash;
+mod credentials;
 mod log;
 mod policy;
 mod samples;

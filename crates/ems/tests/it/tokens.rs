@@ -37,14 +37,14 @@ fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
 }
 
 /// A token of any header and claims, signed HS256 with any key.
-fn signed(header: &Value, claims: &Value, key: &[u8]) -> String {
+pub(crate) fn signed(header: &Value, claims: &Value, key: &[u8]) -> String {
     let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let message = format!("{}.{}", part(header), part(claims));
     let signature = BASE64URL_NOPAD.encode(&hmac(key, message.as_bytes()));
     format!("{message}.{signature}")
 }
 
-fn part(token: &str, index: usize) -> Value {
+pub(crate) fn part(token: &str, index: usize) -> Value {
     let text = token.split('.').nth(index).unwrap();
     serde_json::from_slice(&BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()).unwrap()
 }
