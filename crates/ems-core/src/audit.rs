@@ -45,7 +45,7 @@ pub struct AuditEvent {
     /// The request that caused it.
     pub request_id: String,
     /// For a configuration change: what was changed, its old and its new value, redacted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
 }
 

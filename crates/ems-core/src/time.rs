@@ -70,15 +70,39 @@ impl fmt::Display for Timestamp {
         let in_day = self.0.rem_euclid(DAY);
         let (seconds, micros) = (in_day / SECOND, in_day % SECOND);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-        )?;
-        if micros != 0 {
-            let digits = format!("{micros:06}");
-            write!(f, ".{}", digits.trim_end_matches('0'))?;
+        // By hand: every ledger entry and answer has some, and padding by `write!` costs more than
+        // all the rest of them.
+        let mut text = String::with_capacity("2013-03-31T01:02:03.456789Z".len());
+        let fields = [
+            (year, 1000, '-'),
+            (month, 10, '-'),
+            (day, 10, 'T'),
+            (hour, 10, ':'),
+            (minute, 10, ':'),
+            (second, 10, '.'),
+        ];
+        for (value, unit, after) in fields {
+            push_digits(&mut text, value, unit);
+            text.push(after);
         }
-        f.write_str("Z")
+        push_digits(&mut text, micros, SECOND / 10);
+        let kept = text.trim_end_matches('0').trim_end_matches('.').len();
+        text.truncate(if micros == 0 {
+            "2013-03-31T01:02:03".len()
+        } else {
+            kept
+        });
+        text.push('Z');
+        f.write_str(&text)
+    }
+}
+
+/// Adds the digits of a number, from that of `unit`, a power of ten, on.
+fn push_digits(text: &mut String, value: i64, mut unit: i64) {
+    while unit > 0 {
+        let digit = u8::try_from(value / unit % 10).unwrap_or(0);
+        text.push(char::from(b'0' + digit));
+        unit /= 10;
     }
 }
 

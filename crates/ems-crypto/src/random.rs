@@ -34,7 +34,7 @@ fn fill(bytes: &mut [u8]) {
 pub fn base62(length: usize) -> String {
     let mut text = String::with_capacity(length);
     while text.len() < length {
-        let mut pool = bytes::<64>();
+        let mut pool = bytes::<32>();
         for byte in pool {
             // 248 = 4 × 62: a byte beyond would make some characters likelier.
             if let Some(character) = BASE62

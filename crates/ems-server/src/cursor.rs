@@ -23,11 +23,12 @@ impl Binding {
 
     /// Binds a further part of the query, such as a range's start, in a fixed order.
     #[must_use]
-    pub fn with(mut self, part: &str) -> Self {
+    pub fn with(mut self, part: impl AsRef<[u8]>) -> Self {
+        let part = part.as_ref();
         // The length first: no two lists of parts run into each other.
         let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
         self.0.extend_from_slice(&length.to_le_bytes());
-        self.0.extend_from_slice(part.as_bytes());
+        self.0.extend_from_slice(part);
         self
     }
 

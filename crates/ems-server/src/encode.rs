@@ -58,6 +58,7 @@ pub struct Rows {
     form: Form,
     meter: MeterId,
     times: Times,
+    power_factors: Repeated,
     written: u64,
 }
 
@@ -76,6 +77,7 @@ impl Rows {
             form,
             meter,
             times: Times::default(),
+            power_factors: Repeated::default(),
             written: 0,
         }
     }
@@ -95,7 +97,7 @@ impl Rows {
 
     /// Writes at most `limit` readings of a block.
     pub fn push(&mut self, out: &mut Vec<u8>, block: &Block, limit: usize) {
-        out.reserve(block.len().min(limit).saturating_mul(96));
+        out.reserve(block.len().min(limit).saturating_mul(128));
         for (index, (at, energy)) in block
             .at()
             .iter()
@@ -106,13 +108,8 @@ impl Rows {
             let row = Row {
                 at: *at,
                 energy: *energy,
-                power_factor: block
-                    .power_factor()
-                    .get(index)
-                    .copied()
-                    .flatten()
-                    .map(PowerFactor::get),
-                location: block.location().get(index).and_then(Option::as_ref),
+                power_factor: block.power_factor_at(index).map(PowerFactor::get),
+                location: block.places().get(index),
             };
             match self.form {
                 Form::Json => self.json(out, &row),
@@ -165,12 +162,12 @@ impl Rows {
         double(out, row.energy);
         if let Some(power_factor) = row.power_factor {
             put(out, ",\"power_factor\":");
-            double(out, power_factor);
+            self.power_factors.write(out, power_factor);
         }
         if let Some(location) = row.location {
             put(out, ",\"location\":\"");
             // A location has no control character: only these two need an escape (RFC 8259, 7).
-            escaped(out, location.as_str(), &['"', '\\'], "\\");
+            escaped(out, location.as_str(), b"\"\\", b'\\');
             put(out, "\"");
         }
         put(out, "}");
@@ -184,7 +181,7 @@ impl Rows {
         double(out, row.energy);
         put(out, ",");
         if let Some(power_factor) = row.power_factor {
-            double(out, power_factor);
+            self.power_factors.write(out, power_factor);
         }
         put(out, ",");
         if let Some(location) = row.location {
@@ -201,23 +198,39 @@ fn csv_cell(out: &mut Vec<u8>, text: &str) {
         return put(out, text);
     }
     put(out, "\"");
-    escaped(out, text, &['"'], "\"");
+    escaped(out, text, b"\"", b'"');
     put(out, "\"");
 }
 
-/// Writes text with `prefix` before each of some characters.
-fn escaped(out: &mut Vec<u8>, text: &str, special: &[char], prefix: &str) {
-    let mut rest = text;
-    while let Some((plain, special)) = rest.find(special).and_then(|at| rest.split_at_checked(at)) {
-        put(out, plain);
-        put(out, prefix);
-        let mut characters = special.chars();
-        if let Some(character) = characters.next() {
-            put(out, character.encode_utf8(&mut [0; 4]));
-        }
-        rest = characters.as_str();
+/// Writes text with `prefix` before each of some ASCII characters.
+fn escaped(out: &mut Vec<u8>, text: &str, special: &[u8], prefix: u8) {
+    if !text.bytes().any(|byte| special.contains(&byte)) {
+        return put(out, text);
     }
-    put(out, rest);
+    for byte in text.bytes() {
+        if special.contains(&byte) {
+            out.push(prefix);
+        }
+        out.push(byte);
+    }
+}
+
+/// A double and its text. Power factors hardly change from row to row.
+#[derive(Debug, Default)]
+struct Repeated {
+    bits: u64,
+    text: String,
+}
+
+impl Repeated {
+    fn write(&mut self, out: &mut Vec<u8>, value: f64) {
+        if self.text.is_empty() || self.bits != value.to_bits() {
+            self.bits = value.to_bits();
+            self.text.clear();
+            self.text.push_str(zmij::Buffer::new().format(value));
+        }
+        put(out, &self.text);
+    }
 }
 
 fn double(out: &mut Vec<u8>, value: f64) {

@@ -26,12 +26,11 @@ use std::{
 
 use async_trait::async_trait;
 use ems_core::{
-    audit::AuditEvent,
     clock::Clock,
     meter::{MeterId, MeterStatistics},
     time::TimeRange,
 };
-use ems_crypto::{hash::IndexKey, keyring::RootKey};
+use ems_crypto::keyring::RootKey;
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -317,17 +316,14 @@ impl Records for Embedded {
 
 #[async_trait]
 impl Ledger for Embedded {
-    async fn range(&self, from: u64, limit: usize) -> Result<Vec<(u64, AuditEvent)>> {
-        let entries = self
-            .blocking(move |engine| engine.ledger(from, limit))
-            .await?;
-        let read = |(index, entry): (u64, Arc<[u8]>)| {
-            let event = serde_json::from_slice(&entry);
-            event
-                .map(|event| (index, event))
-                .map_err(|error| Error::damaged(format!("ledger entry {index}"), error.to_string()))
-        };
-        entries.into_iter().map(read).collect()
+    async fn entries(&self, from: u64, limit: usize) -> Result<Vec<(u64, Arc<[u8]>)>> {
+        match self.engine.ledger_in_memory(from, limit) {
+            Some(entries) => Ok(entries),
+            None => {
+                self.blocking(move |engine| engine.ledger(from, limit))
+                    .await
+            }
+        }
     }
 
     fn durable(&self) -> watch::Receiver<u64> {
@@ -338,14 +334,7 @@ impl Ledger for Embedded {
 #[async_trait]
 impl Subjects for Embedded {
     async fn pseudonym(&self, subject: &Subject) -> Result<Option<String>> {
-        let Some(key) = self.engine.keys.key(subject)? else {
-            return Ok(None);
-        };
-        let name = IndexKey::derive(&key, "pseudonym").token("pseudonym", b"");
-        let name = data_encoding::BASE32_NOPAD
-            .encode(&name)
-            .to_ascii_lowercase();
-        Ok(Some(format!("{}_{name}", subject.letter())))
+        self.engine.pseudonym(subject)
     }
 }
 

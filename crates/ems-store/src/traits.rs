@@ -1,6 +1,8 @@
 //! The capabilities of a store. Each is small and object-safe; each doc says what is durable and
 //! what is visible when.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use ems_core::{
     audit::AuditEvent,
@@ -10,7 +12,7 @@ use ems_core::{
 };
 use tokio::sync::watch;
 
-use crate::{Batch, Outcome, Record, Result, Table, subject::Subject};
+use crate::{Batch, Error, Outcome, Record, Result, Table, subject::Subject};
 
 /// Writes.
 #[async_trait]
@@ -77,8 +79,22 @@ pub trait Records: Send + Sync {
 /// The audit ledger: entries numbered from 0, never changed.
 #[async_trait]
 pub trait Ledger: Send + Sync {
+    /// Entries from `from` on, at most `limit`, as the JSON objects that they are kept as. Only
+    /// durable ones are seen.
+    async fn entries(&self, from: u64, limit: usize) -> Result<Vec<(u64, Arc<[u8]>)>>;
+
     /// Entries from `from` on, at most `limit`. Only durable ones are seen.
-    async fn range(&self, from: u64, limit: usize) -> Result<Vec<(u64, AuditEvent)>>;
+    async fn range(&self, from: u64, limit: usize) -> Result<Vec<(u64, AuditEvent)>> {
+        let read = |(index, entry): (u64, Arc<[u8]>)| match serde_json::from_slice(&entry) {
+            Ok(event) => Ok((index, event)),
+            Err(error) => {
+                let place = format!("ledger entry {index}");
+                Err(Error::damaged(place, error.to_string()))
+            }
+        };
+        let entries = self.entries(from, limit).await?;
+        entries.into_iter().map(read).collect()
+    }
 
     /// The number of durable entries, and a wake-up for each change of it.
     fn durable(&self) -> watch::Receiver<u64>;

@@ -8,7 +8,16 @@ use serde::Serialize;
 /// A value as one line, its line end included. `None` for what JSON cannot say (it can say all
 /// that is logged).
 pub(super) fn render(value: &impl Serialize) -> Option<Vec<u8>> {
-    let json = serde_json::to_string(value).ok()?;
+    escape(serde_json::to_string(value).ok()?)
+}
+
+/// One line of a JSON object without line ends, its own line end included.
+pub(super) fn escape(mut json: String) -> Option<Vec<u8>> {
+    // Nearly every line: nothing in it misleads.
+    if json.bytes().all(|byte| byte < 0x7f) {
+        json.push('\n');
+        return Some(json.into_bytes());
+    }
     let mut line = String::with_capacity(json.len() + 1);
     for character in json.chars() {
         // JSON leaves these as they are, and outside of strings there is none of them.

@@ -3,16 +3,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
+use data_encoding::BASE32_NOPAD;
 use ems_core::{
     block::Block,
     clock::Clock,
     meter::{MeterId, MeterStatistics},
     time::{TimeRange, Timestamp},
 };
-use ems_crypto::seal::Sealer;
+use ems_crypto::{hash::IndexKey, seal::Sealer};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -65,6 +66,9 @@ impl RecordSet {
     }
 }
 
+/// Ledger entries, each with its index.
+pub(crate) type Entries = Vec<(u64, Arc<[u8]>)>;
+
 /// Ledger entries that the disk does not have yet.
 #[derive(Default)]
 pub(crate) struct LedgerTail {
@@ -74,6 +78,14 @@ pub(crate) struct LedgerTail {
 }
 
 impl LedgerTail {
+    /// Entries from `from` on, at most `limit`; `None` where the first is not among these.
+    fn range(&self, from: u64, limit: usize) -> Option<Entries> {
+        let skip = usize::try_from(from.checked_sub(self.first)?).ok()?;
+        let rest = self.entries.get(skip..).unwrap_or_default();
+        let entry = |(index, entry): (u64, &Arc<[u8]>)| (index, Arc::clone(entry));
+        Some((from..).zip(rest).take(limit).map(entry).collect())
+    }
+
     /// The index after the last.
     pub(crate) fn end(&self) -> u64 {
         self.first + u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
@@ -147,6 +159,7 @@ impl Engine {
         let meter = Meter {
             id: id.clone(),
             token,
+            pseudonym: OnceLock::new(),
             state: RwLock::new(State::of(manifest)),
         };
         Ok(Arc::clone(
@@ -219,16 +232,37 @@ impl Engine {
             }))
     }
 
+    /// The pseudonym of a subject; `None` for one that has no key. Of a meter it is worked out once.
+    pub(crate) fn pseudonym(&self, subject: &Subject) -> Result<Option<String>> {
+        let meter = match subject {
+            Subject::Meter(id) => self.meters.read().get(id).cloned(),
+            Subject::Table(_) => None,
+        };
+        if let Some(known) = meter.as_ref().and_then(|meter| meter.pseudonym.get()) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(key) = self.keys.key(subject)? else {
+            return Ok(None);
+        };
+        let name = IndexKey::derive(&key, "pseudonym").token("pseudonym", b"");
+        let name = BASE32_NOPAD.encode(&name).to_ascii_lowercase();
+        let name = format!("{}_{name}", subject.letter());
+        Ok(Some(match meter {
+            Some(meter) => meter.pseudonym.get_or_init(|| name).clone(),
+            None => name,
+        }))
+    }
+
+    /// Ledger entries from `from` on, at most `limit`, if none of them has to be read from disk.
+    pub(crate) fn ledger_in_memory(&self, from: u64, limit: usize) -> Option<Entries> {
+        self.ledger.read().range(from, limit)
+    }
+
     /// Ledger entries from `from` on, at most `limit`.
-    pub(crate) fn ledger(&self, from: u64, limit: usize) -> Result<Vec<(u64, Arc<[u8]>)>> {
+    pub(crate) fn ledger(&self, from: u64, limit: usize) -> Result<Entries> {
         let tail = self.ledger.read();
-        let skip = usize::try_from(from.saturating_sub(tail.first)).unwrap_or(usize::MAX);
-        let in_memory = (tail.first..).zip(&tail.entries).skip(skip);
-        if from >= tail.first {
-            return Ok(in_memory
-                .take(limit)
-                .map(|(index, entry)| (index, Arc::clone(entry)))
-                .collect());
+        if let Some(entries) = tail.range(from, limit) {
+            return Ok(entries);
         }
         let mut found: Vec<_> = self
             .disk
@@ -246,11 +280,7 @@ impl Engine {
             ));
         }
         found.truncate(expected);
-        found.extend(
-            in_memory
-                .take(limit - expected)
-                .map(|(index, entry)| (index, Arc::clone(entry))),
-        );
+        found.extend(tail.range(tail.first, limit - expected).unwrap_or_default());
         Ok(found)
     }
 }

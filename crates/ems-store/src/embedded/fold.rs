@@ -17,8 +17,7 @@ use std::{
 
 use ems_core::{
     block::Block,
-    reading::Reading,
-    time::{TimeRange, Timestamp, month_of},
+    time::{TimeRange, Timestamp, month_of, month_start},
 };
 use ems_crypto::seal::Sealer;
 
@@ -228,8 +227,11 @@ fn fold_meter(
     for meta in &old.segments {
         months.entry(meta.month).or_default().push(*meta);
     }
-    for row in layer.rows(TimeRange::ALL) {
-        months.entry(month_of(row.at)).or_default();
+    let mut rest = Some(TimeRange::ALL);
+    while let Some((first, _)) = rest.and_then(|range| layer.span(range)) {
+        let month = month_of(first);
+        months.entry(month).or_default();
+        rest = TimeRange::new(month_start(month + 1), Timestamp::MAX);
     }
     let mut manifest = Manifest::default();
     for (month, metas) in months {
@@ -270,10 +272,7 @@ impl Month<'_> {
     /// The month's segments after the fold.
     fn fold(&self, metas: &[SegmentMeta], write: &mut FoldWrite) -> Result<Vec<SegmentMeta>> {
         let range = month_range(self.number);
-        let rows = self.layer.rows(range);
-        let span = rows.fold(None, |span: Option<(Timestamp, Timestamp)>, row| {
-            Some((span.map_or(row.at, |span| span.0), row.at))
-        });
+        let span = self.layer.span(range);
         let affected = |meta: &SegmentMeta| {
             let overlaps =
                 span.is_some_and(|(first, last)| first <= meta.last && meta.first <= last);
@@ -306,8 +305,7 @@ impl Month<'_> {
 
     /// Goes back over earlier segments that are small beside what is merged.
     fn draw_in_small(&self, metas: &[SegmentMeta], mut from: usize, until: usize) -> usize {
-        let rows =
-            u64::try_from(self.layer.rows(month_range(self.number)).count()).unwrap_or(u64::MAX);
+        let rows = self.layer.count(month_range(self.number));
         let most = u64::try_from(segment::MOST).unwrap_or(u64::MAX);
         let mut total = rows
             + metas
@@ -333,18 +331,19 @@ impl Month<'_> {
         range: TimeRange,
         write: &mut FoldWrite,
     ) -> Result<Vec<SegmentMeta>> {
-        let mut older: Vec<Reading> = Vec::new();
+        let mut older = Block::default();
         for meta in merged {
-            older.extend(self.engine.segment(self.meter, *meta, Columns::All)?.iter());
+            let block = self.engine.segment(self.meter, *meta, Columns::All)?;
+            older.extend(Arc::unwrap_or_clone(block));
             write.segments.push(Sealed {
                 key: segment_key(self.meter.token, *meta),
                 value: None,
             });
         }
-        let rows = lay_over(older.into_iter(), self.layer, range);
+        let rows = lay_over(older, self.layer, range);
         let mut metas = Vec::new();
-        for chunk in rows.chunks(segment::MOST) {
-            let block: Block = chunk.iter().cloned().collect();
+        for start in (0..rows.len()).step_by(segment::MOST) {
+            let block = rows.slice(start, rows.len().min(start + segment::MOST));
             let Some((first, last)) = block.span() else {
                 continue;
             };
@@ -372,6 +371,5 @@ impl Month<'_> {
 }
 
 fn month_range(month: u32) -> TimeRange {
-    use ems_core::time::month_start;
     TimeRange::new(month_start(month), month_start(month + 1)).unwrap_or(TimeRange::ALL)
 }

@@ -1,7 +1,7 @@
 //! One meter: its segments on disk, a frozen layer on its way there, and the active layer above. A
 //! scan merges them, the later write winning.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ems_core::{
     block::Block,
@@ -23,6 +23,8 @@ use crate::{Columns, Piece, Result};
 pub(crate) struct Meter {
     pub(crate) id: MeterId,
     pub(crate) token: Token,
+    /// Its name in logs and the ledger, once it was asked for.
+    pub(crate) pseudonym: OnceLock<String>,
     pub(crate) state: RwLock<State>,
 }
 
@@ -65,7 +67,7 @@ impl View<'_> {
     pub(crate) fn find(&self, at: Timestamp, load: Load<'_>) -> Result<Option<Reading>> {
         for layer in [self.active, self.frozen] {
             match layer.at(at) {
-                Known::Row(row) => return Ok(Some(row.clone())),
+                Known::Row(row) => return Ok(Some(row)),
                 Known::Deleted => return Ok(None),
                 Known::Unknown => {}
             }
@@ -116,29 +118,33 @@ impl View<'_> {
             .chain(self.frozen.deleted())
             .any(|gone| gone.intersect(window).is_some());
         let block = match stored {
-            None => rows.into_iter().collect(),
+            None => rows,
             Some(block) if rows.is_empty() && !hidden => block.within(window),
-            Some(block) => self.merge(&block.within(window), rows),
+            Some(block) => self.merge(&block.within(window), &rows),
         };
         Ok(Piece { block, until })
     }
 
     /// Rows of both layers from the start of `range` to `until`, at most a segment's worth: then
     /// `until` is drawn in.
-    fn rows_in_memory(&self, range: TimeRange, until: Timestamp) -> (Vec<Reading>, Timestamp) {
+    fn rows_in_memory(&self, range: TimeRange, until: Timestamp) -> (Block, Timestamp) {
+        let mut rows = Block::default();
         let Some(window) = TimeRange::new(range.start(), until) else {
-            return (Vec::new(), until);
+            return (rows, until);
         };
-        let gone = |row: &&Reading| {
-            !self
-                .active
-                .deleted()
-                .iter()
-                .any(|range| range.contains(row.at))
+        // Mostly only one layer has any, and all of it came in order.
+        let short = |rows: &Block| rows.len() <= segment::MOST;
+        if self.frozen.is_empty()
+            && let Some(rows) = self.active.columns(window).filter(short)
+        {
+            return (rows, until);
+        }
+        let gone = |row: &Reading| {
+            let deleted = self.active.deleted();
+            !deleted.iter().any(|range| range.contains(row.at))
         };
         let mut active = self.active.rows(window).peekable();
         let mut frozen = self.frozen.rows(window).filter(gone).peekable();
-        let mut rows = Vec::new();
         loop {
             let next = match (active.peek(), frozen.peek()) {
                 (Some(above), Some(below)) if below.at < above.at => frozen.next(),
@@ -152,14 +158,14 @@ impl View<'_> {
             };
             match next {
                 Some(row) if rows.len() == segment::MOST => return (rows, row.at),
-                Some(row) => rows.push(row.clone()),
+                Some(row) => drop(rows.push(row)),
                 None => return (rows, until),
             }
         }
     }
 
     /// Lays rows over a segment's part, of which what was deleted is left out.
-    fn merge(&self, stored: &Block, rows: Vec<Reading>) -> Block {
+    fn merge(&self, stored: &Block, rows: &Block) -> Block {
         let deleted = [self.active.deleted(), self.frozen.deleted()];
         let gone = |at| {
             deleted
@@ -169,7 +175,7 @@ impl View<'_> {
         };
         let mut stored = stored.iter().filter(|row| !gone(row.at)).peekable();
         let mut merged = Block::with_capacity(rows.len());
-        for row in rows {
+        for row in rows.iter() {
             while let Some(older) = stored.next_if(|older| older.at < row.at) {
                 drop(merged.push(older));
             }
@@ -197,21 +203,27 @@ impl View<'_> {
 }
 
 /// Lays a newer layer's rows and deletions over older readings.
-pub(crate) fn lay_over(
-    older: impl Iterator<Item = Reading>,
-    layer: &Layer,
-    range: TimeRange,
-) -> Vec<Reading> {
+pub(crate) fn lay_over(mut older: Block, layer: &Layer, range: TimeRange) -> Block {
+    let behind = |rows: &Block| match (older.span(), rows.span()) {
+        (Some((_, last)), Some((first, _))) => last < first,
+        _ => true,
+    };
+    if layer.deleted().is_empty()
+        && let Some(rows) = layer.columns(range).filter(behind)
+    {
+        older.extend(rows);
+        return older;
+    }
     let gone = |at| layer.deleted().iter().any(|range| range.contains(at));
-    let mut older = older.filter(|row| !gone(row.at)).peekable();
-    let mut merged = Vec::new();
+    let mut older = older.iter().filter(|row| !gone(row.at)).peekable();
+    let mut merged = Block::default();
     for row in layer.rows(range) {
         while let Some(old) = older.next_if(|old| old.at < row.at) {
-            merged.push(old);
+            drop(merged.push(old));
         }
         older.next_if(|old| old.at == row.at);
-        merged.push(row.clone());
+        drop(merged.push(row));
     }
-    merged.extend(older);
+    older.for_each(|old| drop(merged.push(old)));
     merged
 }

@@ -331,7 +331,7 @@ fn find(
     at: Timestamp,
 ) -> Result<Option<Reading>> {
     match layer.at(at) {
-        Known::Row(row) => return Ok(Some(row.clone())),
+        Known::Row(row) => return Ok(Some(row)),
         Known::Deleted => return Ok(None),
         Known::Unknown => {}
     }

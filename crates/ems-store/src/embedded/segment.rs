@@ -4,9 +4,11 @@
 //! Columns describe themselves (quantity, unit, encoding), so that others can join later without
 //! rewriting what is stored; a reader takes those that it was asked for.
 
+use std::collections::HashMap;
+
 use ems_core::{
-    block::Block,
-    quantity::{Location, PowerFactor},
+    block::{Block, Places},
+    quantity::Location,
     reading::Reading,
     time::Timestamp,
 };
@@ -45,9 +47,6 @@ const DICTIONARY: u8 = 2;
 /// The one text that every reading has.
 const CONSTANT: u8 = 3;
 
-/// Marks a power factor that a reading does not have.
-const NONE: f64 = -1.0;
-
 /// The content of a segment, to be sealed.
 pub(crate) fn encode(block: &Block) -> Result<Vec<u8>, Malformed> {
     let mut out = Writer::default();
@@ -55,15 +54,11 @@ pub(crate) fn encode(block: &Block) -> Result<Vec<u8>, Malformed> {
     column(&mut out, Quantity::Time, PCO, &compress(block.at())?);
     column(&mut out, Quantity::Energy, PCO, &compress(block.energy())?);
     if !block.power_factor().is_empty() {
-        let values: Vec<f64> = block
-            .power_factor()
-            .iter()
-            .map(|factor| factor.map_or(NONE, PowerFactor::get))
-            .collect();
-        column(&mut out, Quantity::PowerFactor, PCO, &compress(&values)?);
+        let bytes = compress(block.power_factor())?;
+        column(&mut out, Quantity::PowerFactor, PCO, &bytes);
     }
-    if !block.location().is_empty() {
-        let (encoding, bytes) = encode_places(block.location())?;
+    if !block.places().numbers().is_empty() {
+        let (encoding, bytes) = encode_places(block.places())?;
         column(&mut out, Quantity::Location, encoding, &bytes);
     }
     Ok(out.0)
@@ -88,28 +83,35 @@ fn decompress<T: pco::data_types::Number>(bytes: &[u8], count: usize) -> Result<
     }
 }
 
-fn encode_places(places: &[Option<Location>]) -> Result<(u8, Vec<u8>), Malformed> {
+fn encode_places(places: &Places) -> Result<(u8, Vec<u8>), Malformed> {
     let mut out = Writer::default();
-    if let Some(Some(first)) = places.first()
-        && places.iter().all(|place| place.as_ref() == Some(first))
-    {
-        out.bytes(first.as_str().as_bytes());
-        return Ok((CONSTANT, out.0));
-    }
+    // Each text once, numbered in the order in which they first come.
     let mut texts: Vec<&Location> = Vec::new();
-    let mut numbers = std::collections::HashMap::new();
-    let mut codes: Vec<u32> = Vec::with_capacity(places.len());
-    for place in places {
-        let Some(place) = place else {
+    let mut known = HashMap::new();
+    let mut renumbered: Vec<u32> = vec![0; places.texts().len()];
+    let mut codes: Vec<u32> = Vec::with_capacity(places.numbers().len());
+    for number in places.numbers() {
+        let Some(place) = number
+            .checked_sub(1)
+            .and_then(|at| usize::try_from(at).ok())
+        else {
             codes.push(0);
             continue;
         };
-        let next = u32::try_from(texts.len() + 1).map_err(|_| Malformed)?;
-        let number = *numbers.entry(place).or_insert(next);
-        if number == next {
-            texts.push(place);
+        let code = renumbered.get_mut(place).ok_or(Malformed)?;
+        if *code == 0 {
+            let text = places.texts().get(place).ok_or(Malformed)?;
+            let next = u32::try_from(texts.len() + 1).map_err(|_| Malformed)?;
+            *code = *known.entry(text).or_insert(next);
+            if *code == next {
+                texts.push(text);
+            }
         }
-        codes.push(number);
+        codes.push(*code);
+    }
+    if let ([text], true) = (texts.as_slice(), codes.iter().all(|code| *code == 1)) {
+        out.bytes(text.as_str().as_bytes());
+        return Ok((CONSTANT, out.0));
     }
     out.count(texts.len());
     texts
@@ -119,29 +121,16 @@ fn encode_places(places: &[Option<Location>]) -> Result<(u8, Vec<u8>), Malformed
     Ok((DICTIONARY, out.0))
 }
 
-fn decode_places(
-    encoding: u8,
-    bytes: &[u8],
-    count: usize,
-) -> Result<Vec<Option<Location>>, Malformed> {
+fn decode_places(encoding: u8, bytes: &[u8], count: usize) -> Result<Places, Malformed> {
     let mut input = Reader(bytes);
     let place = |text: &str| Location::parse(text).map_err(|_| Malformed);
     if encoding == CONSTANT {
-        return Ok(vec![Some(place(input.text()?)?); count]);
+        return Places::new(vec![place(input.text()?)?], vec![1; count]).ok_or(Malformed);
     }
     let texts = (0..input.count()?)
         .map(|_| place(input.text()?))
         .collect::<Result<Vec<_>, _>>()?;
-    let codes: Vec<u32> = decompress(input.bytes()?, count)?;
-    let text = |code: u32| match code {
-        0 => Ok(None),
-        _ => texts
-            .get(usize::try_from(code - 1).unwrap_or(usize::MAX))
-            .cloned()
-            .map(Some)
-            .ok_or(Malformed),
-    };
-    codes.into_iter().map(text).collect()
+    Places::new(texts, decompress(input.bytes()?, count)?).ok_or(Malformed)
 }
 
 /// The columns of a segment, as far as they were asked for.
@@ -150,7 +139,7 @@ struct Decoded {
     at: Vec<i64>,
     energy: Vec<f64>,
     power_factor: Vec<f64>,
-    location: Vec<Option<Location>>,
+    places: Places,
 }
 
 /// Reads a segment's content. Columns that are not known here are passed over.
@@ -167,7 +156,7 @@ pub(crate) fn decode(bytes: &[u8], columns: Columns) -> Result<Block, Malformed>
             (1, _) => found.at = decompress(bytes, count)?,
             (2, _) => found.energy = decompress(bytes, count)?,
             (3, Columns::All) => found.power_factor = decompress(bytes, count)?,
-            (4, Columns::All) => found.location = decode_places(encoding, bytes, count)?,
+            (4, Columns::All) => found.places = decode_places(encoding, bytes, count)?,
             _ => {}
         }
     }
@@ -175,13 +164,9 @@ pub(crate) fn decode(bytes: &[u8], columns: Columns) -> Result<Block, Malformed>
         at,
         energy,
         power_factor,
-        location,
+        places,
     } = found;
-    let power_factor = power_factor
-        .into_iter()
-        .map(|value| PowerFactor::new(value).ok())
-        .collect();
-    Block::from_columns(at, energy, power_factor, location)
+    Block::from_columns(at, energy, power_factor, places)
         .filter(|block| block.len() == count)
         .ok_or(Malformed)
 }
@@ -216,7 +201,7 @@ pub(crate) fn decode_superseded(bytes: &[u8]) -> Result<Vec<(Timestamp, Reading)
 
 #[cfg(test)]
 mod tests {
-    use ems_core::quantity::Kwh;
+    use ems_core::quantity::{Kwh, PowerFactor};
     use proptest::prelude::*;
 
     use super::*;

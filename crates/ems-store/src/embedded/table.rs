@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ems_core::{
+    block::Block,
     reading::Reading,
     time::{TimeRange, Timestamp},
 };
@@ -11,8 +12,8 @@ use ems_core::{
 /// One layer of a meter: rows that win over, and deletions that hide, what lies below.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layer {
-    /// Rows that came in order: ascending.
-    rows: Vec<Reading>,
+    /// Rows that came in order.
+    rows: Block,
     /// Rows that came late; none at a time that is in `rows`.
     late: BTreeMap<Timestamp, Reading>,
     /// Stretches of older data that are no more. Rows of this layer are not touched by them.
@@ -22,9 +23,9 @@ pub(crate) struct Layer {
 }
 
 /// What a layer knows about an instant.
-pub(crate) enum Known<'a> {
+pub(crate) enum Known {
     /// Its reading.
-    Row(&'a Reading),
+    Row(Reading),
     /// That there is none.
     Deleted,
     /// Nothing: ask the layer below.
@@ -43,17 +44,14 @@ impl Layer {
     /// The latest row's time.
     pub(crate) fn last(&self) -> Option<Timestamp> {
         let late = self.late.last_key_value().map(|(at, _)| *at);
-        self.rows.last().map(|row| row.at).max(late)
+        self.rows.span().map(|(_, last)| last).max(late)
     }
 
     /// What is known about an instant.
-    pub(crate) fn at(&self, at: Timestamp) -> Known<'_> {
-        let found = self
-            .rows
-            .binary_search_by_key(&at, |row| row.at)
-            .ok()
-            .and_then(|place| self.rows.get(place));
-        if let Some(row) = found.or_else(|| self.late.get(&at)) {
+    pub(crate) fn at(&self, at: Timestamp) -> Known {
+        let place = self.rows.at().binary_search(&at.as_micros()).ok();
+        let found = place.and_then(|place| self.rows.get(place));
+        if let Some(row) = found.or_else(|| self.late.get(&at).cloned()) {
             return Known::Row(row);
         }
         if self.deleted.iter().any(|range| range.contains(at)) {
@@ -65,23 +63,25 @@ impl Layer {
 
     /// Puts a row, in place of one at the same time.
     pub(crate) fn put(&mut self, row: Reading) {
-        if self.rows.last().is_none_or(|last| last.at < row.at) {
-            if self.late.is_empty() || !self.late.contains_key(&row.at) {
-                self.rows.push(row);
+        if self.late.is_empty() || !self.late.contains_key(&row.at) {
+            let Err(row) = self.rows.push(row) else {
                 return;
+            };
+            match self.rows.at().binary_search(&row.at.as_micros()) {
+                Ok(place) => self.rows.replace(place, row),
+                Err(_) => drop(self.late.insert(row.at, row)),
             }
-        } else if let Ok(place) = self.rows.binary_search_by_key(&row.at, |row| row.at) {
-            if let Some(old) = self.rows.get_mut(place) {
-                *old = row;
-            }
-            return;
+        } else {
+            self.late.insert(row.at, row);
         }
-        self.late.insert(row.at, row);
     }
 
     /// Deletes a stretch: from this layer, and hidden in those below.
     pub(crate) fn delete(&mut self, range: TimeRange) {
-        self.rows.retain(|row| !range.contains(row.at));
+        if self.rows.iter_within(range).next().is_some() {
+            let kept = self.rows.iter().filter(|row| !range.contains(row.at));
+            self.rows = kept.collect();
+        }
         self.late.retain(|at, _| !range.contains(*at));
         self.deleted
             .retain(|old| !(range.start() <= old.start() && old.end() <= range.end()));
@@ -98,40 +98,54 @@ impl Layer {
         for range in newer.deleted {
             self.delete(range);
         }
-        let in_order = self
-            .last()
-            .is_none_or(|last| newer.rows.first().is_none_or(|first| last < first.at));
-        if self.rows.is_empty() && in_order {
-            self.rows = newer.rows;
-        } else if in_order {
+        let first = newer.rows.span().map(|(first, _)| first);
+        if first.is_none_or(|first| self.last().is_none_or(|last| last < first)) {
             self.rows.extend(newer.rows);
         } else {
-            newer.rows.into_iter().for_each(|row| self.put(row));
+            newer.rows.iter().for_each(|row| self.put(row));
         }
         newer.late.into_values().for_each(|row| self.put(row));
         self.superseded.extend(newer.superseded);
     }
 
     /// Rows in a stretch, ascending.
-    pub(crate) fn rows(&self, range: TimeRange) -> impl Iterator<Item = &Reading> {
-        let from = self.rows.partition_point(|row| row.at < range.start());
-        let until = self.rows.partition_point(|row| row.at < range.end());
-        let mut rows = self
-            .rows
-            .get(from..until)
-            .unwrap_or_default()
-            .iter()
-            .peekable();
+    pub(crate) fn rows(&self, range: TimeRange) -> impl Iterator<Item = Reading> + '_ {
+        let mut rows = self.rows.iter_within(range).peekable();
+        let late = self.late.range(range.start()..range.end());
+        let mut late = late.map(|(_, row)| row).peekable();
+        std::iter::from_fn(move || match (rows.peek(), late.peek()) {
+            (Some(row), Some(other)) if other.at < row.at => late.next().cloned(),
+            (Some(_), _) => rows.next(),
+            (None, _) => late.next().cloned(),
+        })
+    }
+
+    /// The number of rows in a stretch.
+    pub(crate) fn count(&self, range: TimeRange) -> u64 {
+        let late = self.late.range(range.start()..range.end()).count();
+        u64::try_from(self.rows.count_within(range) + late).unwrap_or(u64::MAX)
+    }
+
+    /// The times of the first and the last row in a stretch.
+    pub(crate) fn span(&self, range: TimeRange) -> Option<(Timestamp, Timestamp)> {
+        let rows = self.rows.span_within(range);
         let mut late = self
             .late
             .range(range.start()..range.end())
-            .map(|(_, row)| row)
-            .peekable();
-        std::iter::from_fn(move || match (rows.peek(), late.peek()) {
-            (Some(row), Some(other)) if other.at < row.at => late.next(),
-            (Some(_), _) => rows.next(),
-            (None, _) => late.next(),
-        })
+            .map(|(at, _)| *at);
+        let late = late
+            .next()
+            .map(|first| (first, late.next_back().unwrap_or(first)));
+        match (rows, late) {
+            (Some(rows), Some(late)) => Some((rows.0.min(late.0), rows.1.max(late.1))),
+            (rows, late) => rows.or(late),
+        }
+    }
+
+    /// A copy of the rows in a stretch, if none of them came late: then they are columns already.
+    pub(crate) fn columns(&self, range: TimeRange) -> Option<Block> {
+        let late = self.late.range(range.start()..range.end()).next();
+        late.is_none().then(|| self.rows.within(range))
     }
 
     /// The deleted stretches.

@@ -70,6 +70,9 @@ pub(crate) fn start(
 impl Writer {
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         while let Some(first) = requests.blocking_recv() {
+            // Where all cores are busy, those who are about to commit come first and share the sync;
+            // where one is idle, this returns at once.
+            std::thread::yield_now();
             let (group, other) = gather(first, &mut requests);
             if !group.is_empty() {
                 self.commit(group);

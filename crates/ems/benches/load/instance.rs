@@ -135,6 +135,11 @@ impl Instance {
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
+    /// Processor time so far, of user and kernel.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu(&self.child)
+    }
+
     /// Allocated bytes of `data/`.
     pub fn data_bytes(&self) -> Result<u64> {
         use std::os::unix::fs::MetadataExt as _;
@@ -179,11 +184,31 @@ impl Baseline {
     }
 }
 
+impl Baseline {
+    /// Processor time so far, of user and kernel.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu(&self.child)
+    }
+}
+
 impl Drop for Baseline {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Processor time of a process: fields 14 and 15 of proc(5)'s `stat`, in hundredths of a second.
+fn cpu(child: &Child) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 fn serve(home: &Path, address: SocketAddr) -> Result<Child> {

@@ -22,8 +22,9 @@ const NDJSON: &str = "application/x-ndjson";
 /// 2020-01-01T00:00:00Z.
 const EPOCH: i64 = 1_577_836_800;
 
-/// Runs every load on a fresh instance.
-pub async fn run(time: Duration) -> Result<()> {
+/// Runs the loads named on a fresh instance; all when none is.
+pub async fn run(time: Duration, names: Vec<String>) -> Result<()> {
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let mut instance = Instance::start().await?;
     let token: Arc<str> = instance.token().await?.into();
     let bench = Bench {
@@ -33,31 +34,38 @@ pub async fn run(time: Duration) -> Result<()> {
         token,
         time,
     };
-    bench.single_post().await?;
-    bench.meter_day().await?;
-    let ingested = bench.batches("batch_100_meters", 100).await?
-        + bench.batches("batch_10000_meters", 10_000).await?;
-    print(
-        "memory_after_ingest",
-        mebibytes(instance.peak_memory()?),
-        "MiB",
-    );
-    bench.month_out().await?;
-    bench.usage().await?;
+    if wanted("single_post") {
+        bench.single_post(&instance).await?;
+    }
+    if wanted("get_48_readings") {
+        bench.meter_day(&instance).await?;
+    }
+    let mut ingested = 0;
+    for (name, meters) in [("batch_100_meters", 100), ("batch_10000_meters", 10_000)] {
+        if wanted(name) {
+            ingested += bench.batches(name, meters).await?;
+        }
+    }
+    let memory = mebibytes(instance.peak_memory()?);
+    print("memory_after_ingest", memory, "MiB");
+    if wanted("month_out") {
+        bench.month_out().await?;
+    }
+    if wanted("usage_by_day") {
+        bench.usage().await?;
+    }
     let start = instance.kill_and_restart().await?;
     print("start_after_kill", start.as_secs_f64() * 1e3, "ms");
-    bench.largest_bodies().await?;
-    print(
-        "memory_with_64_largest_bodies",
-        mebibytes(instance.peak_memory()?),
-        "MiB",
-    );
+    if wanted("largest_bodies") {
+        bench.largest_bodies().await?;
+        let memory = mebibytes(instance.peak_memory()?);
+        print("memory_with_64_largest_bodies", memory, "MiB");
+    }
     instance.stop()?;
-    print(
-        "stored",
-        ratio(instance.data_bytes()?, ingested),
-        "bytes/reading",
-    );
+    if ingested > 0 {
+        let stored = ratio(instance.data_bytes()?, ingested);
+        print("stored", stored, "bytes/reading");
+    }
     Ok(())
 }
 
@@ -72,7 +80,7 @@ struct Bench {
 type Next = Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
 impl Bench {
-    async fn single_post(&self) -> Result<()> {
+    async fn single_post(&self, instance: &Instance) -> Result<()> {
         let token = Arc::clone(&self.token);
         let next: Next = Arc::new(move |number| {
             let row = row(
@@ -87,21 +95,11 @@ impl Bench {
                 ("application/json", row.as_bytes()),
             )
         });
-        let ours = load(
-            self.address,
-            &self.ca,
-            CONNECTIONS,
-            self.time,
-            Arc::clone(&next),
-        )
-        .await?;
-        let baseline = Baseline::start(&self.home, ours.body_bytes)?;
-        let bare = load(baseline.address, &self.ca, CONNECTIONS, self.time, next).await?;
-        compare("single_post", &ours, &bare);
-        Ok(())
+        self.compare("single_post", instance, next).await
     }
 
-    async fn meter_day(&self) -> Result<()> {
+    /// A month of half-hours of the meter `day`.
+    async fn put_month(&self) -> Result<()> {
         let mut connection = Connection::open(self.address, &self.ca).await?;
         let rows: String = (0..1488)
             .map(|slot| row("day", EPOCH + slot * 1800, slot.unsigned_abs()) + "\n")
@@ -115,6 +113,11 @@ impl Bench {
             ))
             .await?;
         ensure!(stored.status == 200, "batch: {}", stored.status);
+        Ok(())
+    }
+
+    async fn meter_day(&self, instance: &Instance) -> Result<()> {
+        self.put_month().await?;
         let target = format!(
             "/api/v1/data/day?start={}&end={}",
             text(EPOCH),
@@ -122,17 +125,30 @@ impl Bench {
         );
         let bytes = request("GET", &target, &self.token, ("application/json", b""));
         let next: Next = Arc::new(move |_| bytes.clone());
-        let ours = load(
-            self.address,
-            &self.ca,
-            CONNECTIONS,
-            self.time,
-            Arc::clone(&next),
-        )
-        .await?;
+        self.compare("get_48_readings", instance, next).await
+    }
+
+    /// Loads the server and the bare handler alike, one after the other.
+    async fn compare(&self, name: &str, instance: &Instance, next: Next) -> Result<()> {
+        let run = |address, next| load(address, &self.ca, CONNECTIONS, self.time, next);
+        let before = instance.cpu()?;
+        let ours = run(self.address, Arc::clone(&next)).await?;
+        let cpu = instance.cpu()? - before;
         let baseline = Baseline::start(&self.home, ours.body_bytes)?;
-        let bare = load(baseline.address, &self.ca, CONNECTIONS, self.time, next).await?;
-        compare("get_48_readings", &ours, &bare);
+        let before = baseline.cpu()?;
+        let bare = run(baseline.address, next).await?;
+        let bare_cpu = baseline.cpu()? - before;
+        let each = |cpu: Duration, done: &Done| cpu.as_secs_f64() * 1e6 / ratio(done.requests, 1);
+        for (figure, value, unit) in [
+            ("", ours.rate(), "requests/s"),
+            ("_p99", ours.percentile(0.99), "ms"),
+            ("_cpu", each(cpu, &ours), "us/request"),
+            ("_baseline", bare.rate(), "requests/s"),
+            ("_baseline_cpu", each(bare_cpu, &bare), "us/request"),
+            ("_ratio", ours.rate() / bare.rate(), "of_baseline"),
+        ] {
+            print(&format!("{name}{figure}"), value, unit);
+        }
         Ok(())
     }
 
@@ -166,6 +182,7 @@ impl Bench {
     }
 
     async fn month_out(&self) -> Result<()> {
+        self.put_month().await?;
         let bytes = request(
             "GET",
             "/api/v1/data/day?limit=10000",
@@ -318,17 +335,6 @@ async fn load(
     }
     done.seconds = begin.elapsed().as_secs_f64();
     Ok(done)
-}
-
-fn compare(name: &str, ours: &Done, bare: &Done) {
-    print(name, ours.rate(), "requests/s");
-    print(&format!("{name}_p99"), ours.percentile(0.99), "ms");
-    print(&format!("{name}_baseline"), bare.rate(), "requests/s");
-    print(
-        &format!("{name}_ratio"),
-        ours.rate() / bare.rate(),
-        "of_baseline",
-    );
 }
 
 /// A reading as JSON, its value made of a number so that no two of a series are alike.

@@ -1,7 +1,8 @@
 //! Loads the real server over TLS on loopback, beside a bare hyper handler in the same run, and
 //! prints a figure a line: name, value, unit. The machine's speed drifts: ratios are what counts.
 //!
-//! `cargo xtask bench -- [SECONDS]`; each load runs for SECONDS, 5 by default.
+//! `cargo xtask bench -- [SECONDS [NAME…]]`; each load runs for SECONDS, 5 by default; with names only
+//! those loads run, so that one can be profiled.
 
 #![expect(
     clippy::as_conversions,
@@ -40,5 +41,6 @@ fn main() -> Result<()> {
         ));
     }
     let seconds = arguments.first().map_or(Ok(5), |seconds| seconds.parse())?;
-    runtime.block_on(loads::run(std::time::Duration::from_secs(seconds)))
+    let names = arguments.into_iter().skip(1).collect();
+    runtime.block_on(loads::run(std::time::Duration::from_secs(seconds), names))
 }

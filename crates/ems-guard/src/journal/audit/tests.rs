@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use ems_core::audit::Change;
+use ems_core::audit::{AuditKind, Change};
 use ems_store::Batch;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::*;

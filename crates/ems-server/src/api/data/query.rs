@@ -95,8 +95,8 @@ impl Page {
         let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
         let binding = Binding::new(caller.facts().route, caller.name())
             .with(meter.as_str())
-            .with(&asked.start().to_string())
-            .with(&asked.end().to_string());
+            .with(asked.start().as_micros().to_be_bytes())
+            .with(asked.end().as_micros().to_be_bytes());
         let rest = query.read("cursor", |text| {
             let position = binding.open(&app.cursor_key, text);
             let start = position.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
