@@ -31,9 +31,7 @@ impl Paging {
     ) -> Result<Self, Problem> {
         let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
         let binding = Binding::new(caller.facts().route, caller.name());
-        let binding = parts
-            .iter()
-            .fold(binding, |binding, part| binding.with(part));
+        let binding = parts.iter().fold(binding, Binding::with);
         let after = query.cursor(&binding, &app.cursor_key)?;
         let after = after
             .map(|bytes| String::from_utf8(bytes).map_err(|_| Problem::forged_cursor()))
