@@ -11,7 +11,7 @@ mod user;
 mod user_changes;
 
 use ems_core::audit::Change;
-use ems_store::{Expect, RecordChange, Store, Table};
+use ems_store::{Expect, Record, RecordChange, Store, Table};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
@@ -50,6 +50,25 @@ pub(crate) async fn read<T: DeserializeOwned>(
         revision: record.revision,
         value: parse(table, &record.value)?,
     }))
+}
+
+/// Records that are looked at together.
+const PAGE: usize = 256;
+
+/// The next page of the records whose ids begin with `prefix`; `after` is where the one before
+/// ended. `None` past the last.
+pub(crate) async fn next_page(
+    store: &Store,
+    (table, prefix): (Table, &str),
+    after: &mut Option<String>,
+) -> Result<Option<Vec<Record>>> {
+    let from = after.as_deref();
+    let page = store.records.list(table, prefix, from, PAGE).await?;
+    let Some(last) = page.last() else {
+        return Ok(None);
+    };
+    *after = Some(last.id.to_string());
+    Ok(Some(page))
 }
 
 /// Parses a record's value.

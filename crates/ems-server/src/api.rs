@@ -11,10 +11,25 @@ mod sight;
 pub mod users;
 mod window;
 
+use axum::Json;
+use ems_api::Page;
 use ems_store::Batch;
 use serde_json::json;
 
-use crate::{app::App, caller::Caller, problem::Problem};
+use crate::{app::App, caller::Caller, paging::Paging, problem::Problem};
+
+/// Answers with a page of the records that were fetched of a table.
+async fn listed<P, T>(
+    app: &App,
+    caller: &Caller<P>,
+    paging: &Paging,
+    (table, fetched): (&str, Vec<T>),
+    id: fn(&T) -> &str,
+) -> Result<Json<Page<T>>, Problem> {
+    let page = paging.page(app, fetched, id);
+    note_read(app, caller, table, page.items.len(), None).await?;
+    Ok(Json(page))
+}
 
 /// Puts a look at records into the ledger; durable when it returns, so before they leave.
 async fn note_read<P>(

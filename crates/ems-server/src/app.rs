@@ -21,7 +21,7 @@ use ems_store::{Store, embedded};
 use crate::{
     Result,
     body::Budget,
-    config::{FileKey, Loaded, Secrets, Settings},
+    config::{Loaded, Secrets, Settings},
     docs::Documents,
     listener::HeadLimits,
     metrics::{MeteredCommit, Metrics},
@@ -87,7 +87,7 @@ impl App {
                 audience: settings.auth.audience.clone(),
             },
             pepper,
-            file_keys: api_keys.into_iter().map(file_key).collect(),
+            file_keys: api_keys,
             lifetimes: Lifetimes {
                 access: settings.auth.access_ttl.get(),
                 session: settings.auth.session_ttl.get(),
@@ -127,15 +127,6 @@ pub(crate) fn store_options(settings: &Settings) -> embedded::Options {
         data_dir: settings.store.dir.clone(),
         keyring_dir: settings.store.keyring_dir.clone(),
         journal_bytes: settings.store.checkpoint_bytes.get(),
-    }
-}
-
-fn file_key(key: FileKey) -> identify::FileKey {
-    identify::FileKey {
-        prefix: key.prefix,
-        hash: key.hash,
-        role: key.role,
-        meters: key.meters,
     }
 }
 

@@ -17,7 +17,6 @@ mod units;
 
 use std::path::Path;
 
-pub use api_keys::FileKey;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use secrets::{Secret, Secrets};

@@ -43,6 +43,13 @@ impl Paging {
         })
     }
 
+    /// Takes the query of a list that knows nothing but `limit` and `cursor`.
+    pub fn whole<P>(app: &App, caller: &Caller<P>, mut query: Query) -> Result<Self, Problem> {
+        let paging = Self::take(app, caller, &mut query, &[])?;
+        query.finish()?;
+        Ok(paging)
+    }
+
     /// The id after which the page begins.
     pub fn after(&self) -> Option<&str> {
         self.after.as_deref()

@@ -130,13 +130,24 @@ pub(crate) fn url_at(tls: bool, address: SocketAddr) -> String {
 /// The administrator's way in.
 pub(crate) struct Administration {
     /// A client that may do everything.
-    pub(crate) client: Client,
+    client: Client,
     local: Option<Arc<Local>>,
 }
 
 impl Administration {
+    /// Asks one thing as the administrator, and closes what had to be opened for it.
+    pub(crate) async fn ask<T>(
+        instance: &Instance,
+        ask: impl AsyncFnOnce(&Client) -> Result<T>,
+    ) -> Result<T> {
+        let administration = Self::open(instance).await?;
+        let answer = ask(&administration.client).await;
+        administration.close().await?;
+        answer
+    }
+
     /// By the admin socket where a server runs, on the store itself where none does.
-    pub(crate) async fn open(instance: &Instance) -> Result<Self> {
+    async fn open(instance: &Instance) -> Result<Self> {
         let settings = instance.settings()?;
         let socket = &settings.server.admin_socket;
         match tokio::net::UnixStream::connect(socket).await {
@@ -164,7 +175,7 @@ impl Administration {
     }
 
     /// Closes the store, where it was opened.
-    pub(crate) async fn close(self) -> Result<()> {
+    async fn close(self) -> Result<()> {
         match self.local {
             Some(local) => Ok(local.close().await?),
             None => Ok(()),

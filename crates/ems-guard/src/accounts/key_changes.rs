@@ -5,14 +5,13 @@ use ems_crypto::api_key::ApiKey;
 use ems_store::{Batch, Expect, Store, Table};
 
 use super::{
-    ATTEMPTS, Key, NewKey, Read, Rotated, change, parse, put, read, remove, user_changes::crowded,
+    ATTEMPTS, Key, NewKey, Read, Rotated, change, next_page, parse, put, read, remove,
+    user_changes::crowded,
 };
 use crate::{Act, Error, Identities, Result, identify::key_name};
 
 /// How long a key that has ended stays listed, in microseconds: 30 days.
 const LISTED_AFTER_END: i64 = 30 * 86_400 * 1_000_000;
-/// Records looked at, at once, by the sweep.
-const PAGE: usize = 256;
 
 /// Makes a key. Durable when it returns. The key itself is to be shown once.
 ///
@@ -179,16 +178,8 @@ pub async fn keys(identities: &Identities, after: Option<&str>, limit: usize) ->
 /// Removes the records of keys that ended more than 30 days ago. Returns how many.
 pub async fn sweep(store: &Store, now: Timestamp) -> Result<u64> {
     let mut removed = 0;
-    let mut after: Option<String> = None;
-    loop {
-        let page = store
-            .records
-            .list(Table::Keys, "", after.as_deref(), PAGE)
-            .await?;
-        let Some(last) = page.last() else {
-            return Ok(removed);
-        };
-        after = Some(last.id.to_string());
+    let mut after = None;
+    while let Some(page) = next_page(store, (Table::Keys, ""), &mut after).await? {
         let mut batch = Batch::default();
         for record in &page {
             let key: Key = parse(Table::Keys, &record.value)?;
@@ -208,6 +199,7 @@ pub async fn sweep(store: &Store, now: Timestamp) -> Result<u64> {
             removed += count;
         }
     }
+    Ok(removed)
 }
 
 pub(crate) async fn find(store: &Store, id: &str) -> Result<Option<Read<Key>>> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
-    accounts::{User, parse, remove},
+    accounts::{User, next_page, parse, remove},
     digest::Digest,
 };
 
@@ -22,8 +22,6 @@ const MOST_SPENT: usize = 64;
 const MOST_TOKENS: usize = 128;
 /// The characters of an id that come from the user's name; the other twelve are random, 71 bits.
 const TAG: usize = 4;
-/// Records read at once.
-const PAGE: usize = 256;
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,16 +173,8 @@ fn tag(username: &str) -> String {
 pub(super) async fn of_user(store: &Store, username: &str) -> Result<Vec<(u64, Session)>> {
     let tag = tag(username);
     let mut found = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let page = store
-            .records
-            .list(Table::Sessions, &tag, after.as_deref(), PAGE)
-            .await?;
-        let Some(last) = page.last() else {
-            return Ok(found);
-        };
-        after = Some(last.id.to_string());
+    let mut after = None;
+    while let Some(page) = next_page(store, (Table::Sessions, &tag), &mut after).await? {
         for record in &page {
             let session: Session = parse(Table::Sessions, &record.value)?;
             if session.username == username {
@@ -192,6 +182,7 @@ pub(super) async fn of_user(store: &Store, username: &str) -> Result<Vec<(u64, S
             }
         }
     }
+    Ok(found)
 }
 
 /// What removes all sessions of a user.

@@ -6,26 +6,15 @@ use ems_store::{Batch, Expect, Store, Table};
 use super::Session;
 use crate::{
     Act, Result,
-    accounts::{Read, User, parse, read, remove},
+    accounts::{Read, User, next_page, parse, read, remove},
 };
-
-/// Records looked at, and at most removed, at once.
-const PAGE: usize = 256;
 
 /// Removes the sessions whose time is over, and those that their user's epoch, disabling or end
 /// has made void. Returns how many. Each page of them is one durable commit.
 pub async fn sweep(store: &Store, now: Timestamp) -> Result<u64> {
     let mut removed = 0;
-    let mut after: Option<String> = None;
-    loop {
-        let page = store
-            .records
-            .list(Table::Sessions, "", after.as_deref(), PAGE)
-            .await?;
-        let Some(last) = page.last() else {
-            return Ok(removed);
-        };
-        after = Some(last.id.to_string());
+    let mut after = None;
+    while let Some(page) = next_page(store, (Table::Sessions, ""), &mut after).await? {
         let mut batch = Batch::default();
         for record in &page {
             let session: Session = parse(Table::Sessions, &record.value)?;
@@ -46,6 +35,7 @@ pub async fn sweep(store: &Store, now: Timestamp) -> Result<u64> {
             removed += count;
         }
     }
+    Ok(removed)
 }
 
 /// Whether a session can never be good again.

@@ -68,16 +68,16 @@ async fn unknown_disabled_and_wrong_are_one_answer() {
 async fn an_unknown_user_costs_the_time_of_a_wrong_password() {
     let house = House::new();
     house.user("alice", Role::Analyst).await;
-    let shortest = async |name| {
-        let mut shortest = f64::MAX;
-        for _ in 0..7 {
+    let mut shortest = [f64::MAX; 2];
+    // By turns, so that whatever else the machine does meets both.
+    for _ in 0..9 {
+        for (shortest, name) in shortest.iter_mut().zip(["alice", "nobody"]) {
             let begin = Instant::now();
             fault(try_login(&house, name, "not the password").await);
-            shortest = shortest.min(begin.elapsed().as_secs_f64());
+            *shortest = shortest.min(begin.elapsed().as_secs_f64());
         }
-        shortest
-    };
-    let (known, unknown) = (shortest("alice").await, shortest("nobody").await);
+    }
+    let [known, unknown] = shortest;
     assert!(
         (0.5..2.0).contains(&(known / unknown)),
         "{known} s and {unknown} s"

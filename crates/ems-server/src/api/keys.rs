@@ -59,16 +59,12 @@ pub async fn create(
 pub async fn list(
     caller: Caller<Admin>,
     State(app): State<Arc<App>>,
-    mut query: Query,
+    query: Query,
 ) -> Result<Json<Page<Key>>, Problem> {
-    let paging = Paging::take(&app, &caller, &mut query, &[])?;
-    query.finish()?;
+    let paging = Paging::whole(&app, &caller, query)?;
     let found = accounts::keys(&app.identities, paging.after(), paging.fetch()).await?;
-    let page = paging.page(&app, found.into_iter().map(shown).collect(), |key: &Key| {
-        &key.id
-    });
-    super::note_read(&app, &caller, "keys", page.items.len(), None).await?;
-    Ok(Json(page))
+    let keys = found.into_iter().map(shown).collect();
+    super::listed(&app, &caller, &paging, ("keys", keys), |key| &key.id).await
 }
 
 /// Revokes a key, at once and for good.

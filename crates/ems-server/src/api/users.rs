@@ -67,15 +67,15 @@ pub async fn create(
 pub async fn list(
     caller: Caller<Admin>,
     State(app): State<Arc<App>>,
-    mut query: Query,
+    query: Query,
 ) -> Result<Json<Page<User>>, Problem> {
-    let paging = Paging::take(&app, &caller, &mut query, &[])?;
-    query.finish()?;
+    let paging = Paging::whole(&app, &caller, query)?;
     let found = accounts::users(&app.identities, paging.after(), paging.fetch()).await?;
     let users = found.into_iter().map(shown).collect();
-    let page = paging.page(&app, users, |user: &User| &user.username);
-    super::note_read(&app, &caller, "users", page.items.len(), None).await?;
-    Ok(Json(page))
+    super::listed(&app, &caller, &paging, ("users", users), |user| {
+        &user.username
+    })
+    .await
 }
 
 /// Shows a user.

@@ -6,34 +6,13 @@
 use std::fmt;
 
 use ems_core::{role::Role, scope::Pattern};
+use ems_guard::identify::FileKey;
 use serde::{
     Deserialize,
     de::{MapAccess, Visitor},
 };
 
 use super::{ConfigErrors, secrets, settings::Auth};
-
-/// One key of the file.
-#[derive(Clone, PartialEq, Eq)]
-pub struct FileKey {
-    /// Its first 8 characters, which find it.
-    pub prefix: String,
-    /// The bcrypt hash of the whole key.
-    pub hash: String,
-    /// What the key may do.
-    pub role: Role,
-    /// The meters it is for.
-    pub meters: Vec<Pattern>,
-}
-
-impl fmt::Debug for FileKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileKey")
-            .field("role", &self.role)
-            .field("meters", &self.meters)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The length of the part of a key that finds it, in characters.
 const PREFIX: usize = 8;

@@ -16,9 +16,10 @@ use ems_crypto::{
     read_secret_file,
     token::{self, TokenKeys},
 };
+use ems_guard::identify::FileKey;
 use zeroize::Zeroizing;
 
-use super::{Algorithm, ConfigErrors, Environment, FileKey, Settings, api_keys};
+use super::{Algorithm, ConfigErrors, Environment, Settings, api_keys};
 
 /// Text that nobody may see: wiped when dropped, never shown.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use ems_api::{
     SecretText,
+    client::Client,
     domain::{Pattern, Timestamp},
     key::{Key as Record, NewKey},
 };
@@ -104,18 +105,15 @@ impl Key {
         match self.command {
             Command::Create(create) => create.run(output).await,
             Command::List(instance) => {
-                let administration = Administration::open(&instance).await?;
-                let keys = administration.client.keys().await;
-                administration.close().await?;
+                let ask = async |client: &Client| Ok(client.keys().await?);
+                let keys = Administration::ask(&instance, ask).await?;
                 let head = ["ID", "NAME", "ROLE", "METERS", "STATE", "ENDS"];
-                output.rows(&keys?, head, row)
+                output.rows(&keys, head, row)
             }
             Command::Revoke(named) => {
-                let administration = Administration::open(&named.instance).await?;
-                let revoked = administration.client.revoke_key(&named.id).await;
-                administration.close().await?;
-                revoked?;
                 let id = &named.id;
+                let ask = async |client: &Client| Ok(client.revoke_key(id).await?);
+                Administration::ask(&named.instance, ask).await?;
                 output.value(&serde_json::json!({"id": id, "revoked": true}), || {
                     format!("{id} is revoked")
                 })
@@ -133,12 +131,8 @@ impl Create {
             meters: self.meters.clone(),
             expires_at: self.expires_at,
         };
-        let file = self.to.reserve()?;
-        let administration = Administration::open(&self.instance).await?;
-        let made = administration.client.create_key(&new).await;
-        administration.close().await?;
-        let made = made.inspect_err(|_| self.to.give_up())?;
-        let kept = keep(file, &made.key)?;
+        let ask = async |client: &Client| Ok(client.create_key(&new).await?);
+        let (made, kept) = self.to.make(&self.instance, ask, |made| &made.key).await?;
         self.to.show(output, &made, kept, || {
             format!("{} {}", made.about.id, made.about.name)
         })
@@ -147,12 +141,8 @@ impl Create {
 
 impl Rotate {
     async fn run(self, output: Output) -> Result<()> {
-        let file = self.to.reserve()?;
-        let administration = Administration::open(&self.instance).await?;
-        let made = administration.client.rotate_key(&self.id).await;
-        administration.close().await?;
-        let made = made.inspect_err(|_| self.to.give_up())?;
-        let kept = keep(file, &made.key)?;
+        let ask = async |client: &Client| Ok(client.rotate_key(&self.id).await?);
+        let (made, kept) = self.to.make(&self.instance, ask, |made| &made.key).await?;
         self.to.show(output, &made, kept, || {
             format!(
                 "{} takes the place of {}, which is taken until {}",
@@ -163,6 +153,20 @@ impl Rotate {
 }
 
 impl To {
+    /// Makes a key, and puts it into its file or gives it back to be shown.
+    async fn make<T>(
+        &self,
+        instance: &Instance,
+        ask: impl AsyncFnOnce(&Client) -> Result<T>,
+        key: fn(&T) -> &SecretText,
+    ) -> Result<(T, Option<SecretText>)> {
+        let file = self.reserve()?;
+        let made = Administration::ask(instance, ask).await;
+        let made = made.inspect_err(|_| self.give_up())?;
+        let kept = keep(file, key(&made))?;
+        Ok((made, kept))
+    }
+
     /// Makes the file before the key, so that no key is made that cannot be kept.
     fn reserve(&self) -> Result<Option<std::fs::File>> {
         let Some(path) = &self.key_file else {

@@ -174,11 +174,10 @@ impl User {
         match self.command {
             Command::Add(add) => add.run(output).await,
             Command::List(instance) => {
-                let administration = Administration::open(&instance).await?;
-                let users = administration.client.users().await;
-                administration.close().await?;
+                let ask = async |client: &Client| Ok(client.users().await?);
+                let users = Administration::ask(&instance, ask).await?;
                 let head = ["NAME", "ROLE", "METERS", "GRANTS", "STATE", "CREATED"];
-                output.rows(&users?, head, row)
+                output.rows(&users, head, row)
             }
             Command::Disable(named) => {
                 let patch = UserPatch {
@@ -213,10 +212,8 @@ impl Add {
                 "a {role} needs --meters: ids, prefixes such as 'plant7-*', or '*'"
             )));
         }
-        let administration = Administration::open(&self.instance).await?;
-        let made = self.make(&administration.client, role).await;
-        administration.close().await?;
-        let told = made?;
+        let ask = async |client: &Client| self.make(client, role).await;
+        let told = Administration::ask(&self.instance, ask).await?;
         output.value(&told, || told.in_words("is made"))
     }
 
@@ -236,10 +233,8 @@ impl Add {
 }
 
 async fn change(instance: &Instance, name: &str, patch: &UserPatch) -> Result<Account> {
-    let administration = Administration::open(instance).await?;
-    let changed = administration.client.change_user(name, patch).await;
-    administration.close().await?;
-    Ok(changed?)
+    let ask = async |client: &Client| Ok(client.change_user(name, patch).await?);
+    Administration::ask(instance, ask).await
 }
 
 fn row(user: &Account) -> [String; 6] {
