@@ -4,6 +4,7 @@
 //! wrong and what to do. Function length and arguments are clippy's (`clippy.toml`).
 
 mod arrows;
+mod conformance;
 mod manifest;
 mod names;
 mod source;
@@ -50,12 +51,14 @@ impl fmt::Display for Finding {
 /// Looks at every file that is in the repository or could be added to it.
 pub(crate) fn run() -> Result<()> {
     let mut findings = Vec::new();
+    let mut known = conformance::Known::default();
     for path in files()? {
         // A deleted file is still listed, and a picture or an archive is no text.
         let Ok(text) = fs::read_to_string(shell::root().join(&path)) else {
             continue;
         };
         findings.extend(text::findings(&path, &text));
+        known.add(&path, &text);
         if Path::new(&path)
             .extension()
             .is_some_and(|kind| kind == "rs")
@@ -68,6 +71,7 @@ pub(crate) fn run() -> Result<()> {
             findings.extend(manifest::findings(&path, &text));
         }
     }
+    findings.extend(known.findings());
     findings.extend(arrows::findings()?);
     if findings.is_empty() {
         return Ok(());

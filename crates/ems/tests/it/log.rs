@@ -3,7 +3,7 @@
 use std::fs;
 
 use ems_core::role::Role;
-use ems_testkit::TestServer;
+use ems_testkit::{ADMIN, Answer, TestServer};
 use serde_json::{Value, json};
 
 /// The lines of `security.log`, once the server has written all of them.
@@ -24,6 +24,54 @@ fn violations(events: &[Value], kind: &str) -> Vec<[Value; 3]> {
         [&event["user"], &details["endpoint"], &details["window"]].map(Clone::clone)
     };
     events.iter().filter(of_kind).map(told).collect()
+}
+
+#[tokio::test]
+async fn each_access_and_each_login_has_a_line_with_whose_it_was() {
+    let server = TestServer::start().await;
+    let login = |password: &str| json!({ "username": ADMIN.0, "password": password });
+    let nobody = server.nobody();
+    let token = "/api/v1/auth/token";
+    let wrong = nobody.post(token, &login("not the password")).await;
+    assert_eq!(wrong.status, 401);
+    let admin = server.admin().await;
+    assert_eq!(admin.get("/api/v1/data/secret-meter").await.status, 404);
+    assert_eq!(nobody.get("/api/v1/meters").await.status, 401);
+    let out = Answer::of(admin.request("POST", "/api/v1/auth/logout")).await;
+    assert_eq!(out.status, 204);
+    let told = |event: &Value| match event["event_type"].as_str().unwrap() {
+        "authentication" => format!(
+            "{} {} {} success={}",
+            event["level"], event["action"], event["user"], event["success"]
+        ),
+        _ => format!(
+            "{} {} {} {} {}",
+            event["level"], event["method"], event["endpoint"], event["user"], event["status_code"]
+        ),
+    };
+    // Its first line is of the administrator of the machine, who made the first user.
+    let events = events(server).await.split_off(1);
+    let lines: Vec<String> = events
+        .iter()
+        .map(|event| told(event).replace('"', ""))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "WARNING login root success=false",
+            "WARNING POST /api/v1/auth/token anonymous 401",
+            "INFO login root success=true",
+            "INFO POST /api/v1/auth/token anonymous 200",
+            "WARNING GET /api/v1/data/{meter_id} root 404",
+            "WARNING GET /api/v1/meters anonymous 401",
+            "INFO logout root success=true",
+            "INFO POST /api/v1/auth/logout root 204",
+        ]
+    );
+    for event in &events {
+        assert_eq!(event["ip_address"], "127.0.0.1");
+        assert!(!event["request_id"].as_str().unwrap().is_empty());
+    }
 }
 
 #[tokio::test]
