@@ -13,16 +13,11 @@ mod plan;
 mod segment;
 mod table;
 mod verify;
+mod vfs;
 mod wire;
 mod writer;
 
-use std::{
-    fs::{File, OpenOptions},
-    ops::Bound,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt::Debug, ops::Bound, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use ems_core::{
@@ -32,7 +27,6 @@ use ems_core::{
 };
 use ems_crypto::keyring::RootKey;
 use parking_lot::Mutex;
-use rustix::fs::FlockOperation;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::verify::Report;
@@ -43,6 +37,7 @@ use self::{
     journal::{End, Journal, JournalId},
     keys::KeyTree,
     plan::Plan,
+    vfs::{Ground, Vfs},
     writer::Request,
 };
 use crate::{
@@ -69,7 +64,17 @@ pub struct Options {
 /// [`Error::InUse`] where another process has it open; [`Error::Damaged`] naming what is not as it
 /// was written; [`Error::Key`] where the root key is not the one of this keyring.
 pub fn open(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Store> {
-    let embedded = Arc::new(Embedded::open(options, root, clock)?);
+    open_on(Ground::real(), options, root, clock)
+}
+
+/// Opens the store of a directory of some file system.
+fn open_on(
+    ground: Ground,
+    options: Options,
+    root: RootKey,
+    clock: Arc<dyn Clock>,
+) -> Result<Store> {
+    let embedded = Arc::new(Embedded::open(ground, options, root, clock)?);
     Ok(Store {
         commit: embedded.clone(),
         segments: embedded.clone(),
@@ -85,7 +90,16 @@ pub fn open(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<St
 /// # Errors
 /// As [`open`]: what is damaged so that the store does not open; all else is in the report.
 pub fn verify(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Report> {
-    let (engine, ..) = prepare(options, root, clock)?;
+    verify_on(Ground::real(), options, root, clock)
+}
+
+fn verify_on(
+    ground: Ground,
+    options: Options,
+    root: RootKey,
+    clock: Arc<dyn Clock>,
+) -> Result<Report> {
+    let (engine, ..) = prepare(ground, options, root, clock)?;
     verify::verify(&engine)
 }
 
@@ -93,18 +107,32 @@ struct Embedded {
     engine: Arc<Engine>,
     requests: mpsc::Sender<Request>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// An engine with everything replayed; the open journal, its number, the last sequence; the lock.
-type Prepared = (Arc<Engine>, Option<(Journal, u64)>, u64, File);
+type Prepared = (Arc<Engine>, Option<(Journal, u64)>, u64, Lock);
 
-fn prepare(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Prepared> {
-    make_dir(&options.data_dir)?;
-    make_dir(&options.keyring_dir)?;
-    let lock = lock(&options.data_dir)?;
-    let keys = Arc::new(KeyTree::open(&options.keyring_dir, root)?);
-    let disk = Disk::open(&options.data_dir, Arc::clone(&keys))?;
+/// Holds the directory for this process.
+type Lock = Box<dyn Debug + Send + Sync>;
+
+fn prepare(
+    ground: Ground,
+    options: Options,
+    root: RootKey,
+    clock: Arc<dyn Clock>,
+) -> Result<Prepared> {
+    let (data, keyring) = (&options.data_dir, &options.keyring_dir);
+    for dir in [data, keyring] {
+        let made = ground.vfs.make_dir(dir);
+        made.map_err(Error::io(dir.display().to_string()))?;
+    }
+    let lock = ground.vfs.lock(&data.join("lock"));
+    let lock = lock
+        .map_err(Error::io("lock"))?
+        .ok_or_else(|| Error::InUse(data.clone()))?;
+    let keys = Arc::new(KeyTree::open(&ground, keyring, root)?);
+    let disk = Disk::open(&ground, data, Arc::clone(&keys))?;
     let head = disk.head()?;
     if keys.generation() < head.generation {
         return Err(Error::damaged(
@@ -112,14 +140,19 @@ fn prepare(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Pre
             "it is older than the data: a copy from before the last fold",
         ));
     }
-    let engine = Arc::new(Engine::load(options, clock, keys, disk)?);
+    let engine = Arc::new(Engine::load(options, ground, clock, keys, disk)?);
     let (journal, sequence) = replay(&engine, head.journal, head.sequence)?;
     Ok((engine, journal, sequence, lock))
 }
 
 impl Embedded {
-    fn open(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Self> {
-        let (engine, journal, sequence, lock) = prepare(options, root, clock)?;
+    fn open(
+        ground: Ground,
+        options: Options,
+        root: RootKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let (engine, journal, sequence, lock) = prepare(ground, options, root, clock)?;
         let (journal, number) = if let Some(open) = journal {
             open
         } else {
@@ -159,33 +192,12 @@ impl Embedded {
     }
 }
 
-fn make_dir(dir: &Path) -> Result<()> {
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir);
-    made.map_err(Error::io(dir.display().to_string()))
-}
-
-/// Holds the directory for this process, as long as the file is open.
-fn lock(dir: &Path) -> Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(dir.join("lock"));
-    let file = file.map_err(Error::io("lock"))?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| Error::InUse(dir.to_owned()))?;
-    Ok(file)
-}
-
 /// Replays the journals that are not folded, in order. Returns the last, open for appending.
 fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journal, u64)>, u64)> {
     let dir = &engine.options.data_dir;
     let with_key = engine.keys.journals();
-    for number in journal::list(dir)? {
+    let vfs: &dyn Vfs = engine.ground.vfs.as_ref();
+    for number in journal::list(vfs, dir)? {
         // Folded wholly, or made and never used.
         if number <= folded || !with_key.contains(&number) {
             writer::retire(engine, number)?;
@@ -198,7 +210,7 @@ fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journa
         .filter(|number| *number > folded)
         .collect();
     for number in &open_numbers {
-        if !journal::path(dir, *number).exists() {
+        if !vfs.exists(&journal::path(dir, *number)) {
             return Err(Error::damaged(
                 format!("{number:016x}.journal"),
                 "it is gone, and was never folded",
@@ -219,7 +231,7 @@ fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journa
             sequence = group.sequence;
             apply_group(engine, group)
         };
-        let (journal, end) = Journal::replay(dir, id, &key, &mut apply)?;
+        let (journal, end) = Journal::replay(&engine.ground, dir, id, &key, &mut apply)?;
         if end == End::Torn {
             tracing::warn!(
                 journal = number,

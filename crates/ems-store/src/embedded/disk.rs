@@ -1,14 +1,15 @@
 //! What has been folded: segments, manifests, records and the ledger in one redb file, every value
 //! sealed and bound to its place. Written only by a fold, in one transaction.
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use ems_crypto::seal::{DataKey, Sealer, aad};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{
     keys::{KeyTree, Token},
     manifest::{Head, Manifest, SegmentMeta},
+    vfs::{EngineFile, Ground},
     wire::{Malformed, Reader, Writer},
 };
 use crate::{Columns, Error, Record, Result, Table, embedded::segment, subject::Subject};
@@ -28,17 +29,15 @@ const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
 const LEDGER_CHUNK: usize = 256;
 const CACHE_BYTES: usize = 64 << 20;
 
-/// Makes an engine's file where it is not, for its owner alone.
-pub(crate) fn private_file(path: &Path) -> Result<()> {
-    let mut options = OpenOptions::new();
-    let made = options.append(true).create(true).mode(0o600).open(path);
-    made.map(drop)
-        .map_err(Error::io(path.display().to_string()))
-}
-
 /// Turns an engine's error into ours.
 pub(crate) fn engine(error: impl Into<redb::Error>) -> Error {
-    Error::Engine(error.into().to_string())
+    match error.into() {
+        redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Error::Unavailable("no room on the disk".into())
+        }
+        redb::Error::Corrupted(why) => Error::damaged("an engine's file", why),
+        error => Error::Engine(error.to_string()),
+    }
 }
 
 /// A sealed value on its way to its place.
@@ -59,9 +58,23 @@ pub(crate) struct FoldWrite {
     pub(crate) head: Head,
 }
 
+impl FoldWrite {
+    fn values(&self) -> impl Iterator<Item = &[u8]> {
+        let segments = self.segments.iter().map(|row| row.value.as_deref());
+        let manifests = self.manifests.iter().map(|row| row.value.as_deref());
+        let superseded = self.superseded.iter().map(|row| row.value.as_deref());
+        let records = self.records.iter().map(|row| row.value.as_deref());
+        let ledger = self.ledger.iter().map(|(_, chunk)| Some(chunk.as_slice()));
+        let all = segments.chain(manifests).chain(superseded);
+        all.chain(records)
+            .chain(ledger)
+            .map(Option::unwrap_or_default)
+    }
+}
+
 /// The open engine.
 pub(crate) struct Disk {
-    db: Database,
+    db: EngineFile,
     keys: Arc<KeyTree>,
     instance: [u8; 16],
     head_sealer: Sealer,
@@ -71,17 +84,11 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Opens the engine's file; makes it where it is not.
-    pub(crate) fn open(dir: &Path, keys: Arc<KeyTree>) -> Result<Self> {
+    pub(crate) fn open(ground: &Ground, dir: &Path, keys: Arc<KeyTree>) -> Result<Self> {
         let subjects = ["head", "records", "ledger"].map(Subject::Table);
         keys.ensure(&subjects)?;
         let [head, records, ledger] = subjects.map(|subject| keys.existing(&subject));
-        let file = dir.join("engine.redb");
-        private_file(&file)?;
-        let mut builder = Database::builder();
-        let db = builder
-            .set_cache_size(CACHE_BYTES)
-            .create(file)
-            .map_err(engine)?;
+        let db = EngineFile::open(ground, &dir.join("engine.redb"), CACHE_BYTES)?;
         let disk = Self {
             db,
             instance: keys.instance(),
@@ -96,7 +103,7 @@ impl Disk {
 
     /// Makes the tables of a new file; checks format and instance of an old one.
     fn prepare(&self) -> Result<()> {
-        let write = self.db.begin_write().map_err(engine)?;
+        let write = self.db.begin_write()?;
         let known = write
             .open_table(PLAIN)
             .map_err(engine)?
@@ -147,7 +154,7 @@ impl Disk {
 
     /// How far the folded state reaches.
     pub(crate) fn head(&self) -> Result<Head> {
-        let read = self.db.begin_read().map_err(engine)?;
+        let read = self.db.begin_read()?;
         let table = read.open_table(HEAD).map_err(engine)?;
         let gone = || Error::damaged("engine.redb, head", "it is gone");
         let found = table.get("head").map_err(engine)?.ok_or_else(gone)?;
@@ -163,7 +170,9 @@ impl Disk {
 
     /// Applies a fold, whole or not at all; durable when it returns.
     pub(crate) fn write(&self, fold: FoldWrite) -> Result<()> {
-        let write = self.db.begin_write().map_err(engine)?;
+        self.db
+            .expect_room(fold.values().count(), fold.values().map(<[u8]>::len).sum())?;
+        let write = self.db.begin_write()?;
         put_all(&write, SEGMENTS, fold.segments)?;
         put_all(&write, MANIFESTS, fold.manifests)?;
         put_all(&write, SUPERSEDED, fold.superseded)?;
@@ -215,7 +224,7 @@ impl Disk {
         let key = segment_key(token, meta);
         let damaged =
             |why: &str| Error::damaged(format!("engine.redb, segment {}", hex(&key)), why);
-        let read = self.db.begin_read().map_err(engine)?;
+        let read = self.db.begin_read()?;
         let table = read.open_table(SEGMENTS).map_err(engine)?;
         let found = table
             .get(key)
@@ -237,7 +246,7 @@ impl Disk {
 
     /// The keys of all segments stored.
     pub(crate) fn segment_keys(&self) -> Result<Vec<[u8; 28]>> {
-        let read = self.db.begin_read().map_err(engine)?;
+        let read = self.db.begin_read()?;
         let table = read.open_table(SEGMENTS).map_err(engine)?;
         table
             .iter()
@@ -262,7 +271,7 @@ impl Disk {
 
     /// The manifest of a meter; empty where nothing was folded yet.
     pub(crate) fn manifest(&self, token: Token, key: &DataKey) -> Result<Manifest> {
-        let read = self.db.begin_read().map_err(engine)?;
+        let read = self.db.begin_read()?;
         let table = read.open_table(MANIFESTS).map_err(engine)?;
         let Some(sealed) = table.get(token).map_err(engine)? else {
             return Ok(Manifest::default());
@@ -281,7 +290,7 @@ impl Disk {
 
     /// The tokens of all manifests stored.
     pub(crate) fn manifest_tokens(&self) -> Result<Vec<Token>> {
-        let read = self.db.begin_read().map_err(engine)?;
+        let read = self.db.begin_read()?;
         let table = read.open_table(MANIFESTS).map_err(engine)?;
         table
             .iter()
@@ -310,7 +319,7 @@ impl Disk {
 
     /// Opens all replaced values of a meter; returns how many there are.
     pub(crate) fn superseded(&self, sealer: &Sealer, token: Token) -> Result<u64> {
-        let read = self.db.begin_read().map_err(engine)?;
+        let read = self.db.begin_read()?;
         let table = read.open_table(SUPERSEDED).map_err(engine)?;
         let (mut from, mut until) = ([0; 24], [0xff; 24]);
         from.iter_mut().zip(token).for_each(|(to, byte)| *to = byte);
@@ -365,7 +374,7 @@ impl Disk {
         take: &mut dyn FnMut(Table, Record),
         fault: &mut dyn FnMut(Error),
     ) -> Result<()> {
-        let read = self.db.begin_read().map_err(engine)?;
+        let read = self.db.begin_read()?;
         let table = read.open_table(RECORDS).map_err(engine)?;
         for row in table.iter().map_err(engine)? {
             let row = row.map_err(engine)?;
@@ -420,7 +429,7 @@ impl Disk {
 
     /// Ledger entries from `from` on, at most `limit`, of those folded.
     pub(crate) fn ledger(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
-        let read = self.db.begin_read().map_err(engine)?;
+        let read = self.db.begin_read()?;
         let table = read.open_table(LEDGER).map_err(engine)?;
         let start = table
             .range(..=from)

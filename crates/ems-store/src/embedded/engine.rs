@@ -23,6 +23,7 @@ use super::{
     keys::{KeyTree, Token},
     manifest::SegmentMeta,
     meter::{Meter, State, View},
+    vfs::Ground,
 };
 use crate::{Columns, Error, Piece, Record, Result, Table, subject::Subject};
 
@@ -32,6 +33,7 @@ const CACHED_SEGMENTS: usize = 32;
 /// The shared state of an open embedded store.
 pub(crate) struct Engine {
     pub(crate) options: Options,
+    pub(crate) ground: Ground,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Arc<KeyTree>,
     pub(crate) disk: Disk,
@@ -96,6 +98,7 @@ impl Engine {
     /// Loads what is folded.
     pub(crate) fn load(
         options: Options,
+        ground: Ground,
         clock: Arc<dyn Clock>,
         keys: Arc<KeyTree>,
         disk: Disk,
@@ -118,6 +121,7 @@ impl Engine {
             std::num::NonZeroUsize::new(CACHED_SEGMENTS).unwrap_or(std::num::NonZeroUsize::MIN);
         Ok(Self {
             options,
+            ground,
             clock,
             keys,
             disk,

@@ -12,7 +12,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    time::Duration,
 };
 
 use ems_core::{
@@ -31,9 +30,6 @@ use super::{
     writer::retire,
 };
 use crate::{Columns, Error, Result, Table, subject::Subject};
-
-/// How long after a failed attempt a fold is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What a fold is to bring to disk.
 pub(crate) struct FoldJob {
@@ -98,7 +94,7 @@ impl Folder {
                     if !failed {
                         break;
                     }
-                    std::thread::sleep(RETRY);
+                    std::thread::sleep(engine.ground.retry);
                 }
             }
         };

@@ -5,14 +5,11 @@
 //! filled with zeros ahead of use, so that a write changes no metadata, and so that a torn end
 //! (sectors never written are zero) is told from damage (they are not).
 
-use std::{
-    fs::{File, OpenOptions},
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use ems_crypto::seal::{DataKey, Sealer, aad};
 
+use super::vfs::{File, Ground, Mode, Vfs};
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"EMSJRNL\0";
@@ -21,8 +18,6 @@ const FORMAT: u16 = 1;
 const HEADER: u64 = 4096;
 const FRAME: usize = 16;
 const TAG: usize = 16;
-/// Zeros are written ahead in pieces of this many bytes.
-const AHEAD: u64 = 4 << 20;
 /// Ends a content; zeros follow to a multiple of 16 bytes.
 const PAD: u8 = 0x80;
 /// A sector is written whole or not at all.
@@ -43,12 +38,10 @@ pub(crate) fn path(dir: &Path, number: u64) -> PathBuf {
 }
 
 /// The numbers of the journals in a directory, ascending.
-pub(crate) fn list(dir: &Path) -> Result<Vec<u64>> {
-    let entries = std::fs::read_dir(dir).map_err(Error::io(place(dir)))?;
+pub(crate) fn list(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(Error::io(place(dir)))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".journal"));
+    for name in vfs.list(dir).map_err(Error::io(place(dir)))? {
+        let number = name.strip_suffix(".journal");
         numbers.extend(number.and_then(|number| u64::from_str_radix(number, 16).ok()));
     }
     numbers.sort_unstable();
@@ -57,7 +50,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<u64>> {
 
 /// A journal open for appending.
 pub(crate) struct Journal {
-    file: File,
+    file: Box<dyn File>,
     place: String,
     sealer: Sealer,
     header: Vec<u8>,
@@ -67,6 +60,8 @@ pub(crate) struct Journal {
     end: u64,
     /// How far the file is filled with zeros and synced.
     filled: u64,
+    /// Zeros are written ahead in pieces of this many bytes.
+    ahead: u64,
 }
 
 /// What a replay found at the end of the file.
@@ -81,27 +76,24 @@ pub(crate) enum End {
 impl Journal {
     /// Makes the file of a new, empty journal; durable when it returns. Its key comes after it: a
     /// file without a key was never used, a key without a file has lost it.
-    pub(crate) fn create(dir: &Path, id: JournalId) -> Result<()> {
+    pub(crate) fn create(ground: &Ground, dir: &Path, id: JournalId) -> Result<()> {
         let path = path(dir, id.number);
         let place = place(&path);
-        let file = OpenOptions::new()
-            .write(true)
-            .read(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path);
-        let file = file.map_err(Error::io(&place))?;
+        let file = ground
+            .vfs
+            .open(&path, Mode::Fresh)
+            .map_err(Error::io(&place))?;
         let header = header(id);
-        file.write_all_at(&header, 0).map_err(Error::io(&place))?;
-        fill(&file, &place, HEADER, HEADER + AHEAD)?;
-        sync_dir(dir)
+        file.write_at(&header, 0).map_err(Error::io(&place))?;
+        fill(file.as_ref(), &place, HEADER, HEADER + ground.ahead)?;
+        sync_dir(ground.vfs.as_ref(), dir)
     }
 
     /// Opens a journal, hands each record to `apply` in order, and leaves it open for appending.
     ///
     /// A torn end is cut. Anything else that does not open is an error that names the record.
     pub(crate) fn replay(
+        ground: &Ground,
         dir: &Path,
         id: JournalId,
         key: &DataKey,
@@ -109,12 +101,11 @@ impl Journal {
     ) -> Result<(Self, End)> {
         let path = path(dir, id.number);
         let place = place(&path);
-        let file = OpenOptions::new()
-            .write(true)
-            .read(true)
-            .open(&path)
+        let file = ground
+            .vfs
+            .open(&path, Mode::Existing)
             .map_err(Error::io(&place))?;
-        let bytes = std::fs::read(&path).map_err(Error::io(&place))?;
+        let bytes = ground.vfs.read(&path).map_err(Error::io(&place))?;
         check_header(&place, &bytes, id)?;
         let mut journal = Self {
             file,
@@ -125,6 +116,7 @@ impl Journal {
             last_tag: [0; TAG],
             end: HEADER,
             filled: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            ahead: ground.ahead,
         };
         let end = journal.read_records(&bytes, apply)?;
         if end == End::Torn {
@@ -227,7 +219,7 @@ impl Journal {
             .len()
             .saturating_sub(usize::try_from(self.end).unwrap_or(usize::MAX));
         self.file
-            .write_all_at(&vec![0; torn], self.end)
+            .write_at(&vec![0; torn], self.end)
             .map_err(Error::io(&self.place))?;
         self.file.sync_data().map_err(Error::io(&self.place))
     }
@@ -235,12 +227,13 @@ impl Journal {
     /// Makes room for a record of `content` bytes and the reserve behind it. A failure (a full
     /// disk) changes nothing.
     pub(crate) fn reserve(&mut self, content: usize) -> Result<()> {
-        let wanted =
-            self.end + u64::try_from(FRAME + padded(content) + TAG).unwrap_or(u64::MAX) + AHEAD / 2;
+        let wanted = self.end
+            + u64::try_from(FRAME + padded(content) + TAG).unwrap_or(u64::MAX)
+            + self.ahead / 2;
         if wanted <= self.filled {
             Ok(())
         } else {
-            self.fill(wanted.next_multiple_of(AHEAD))
+            self.fill(wanted.next_multiple_of(self.ahead))
         }
     }
 
@@ -263,7 +256,7 @@ impl Journal {
             .sealer
             .seal_numbered(self.next, &aad, &mut buffer, FRAME);
         self.file
-            .write_all_at(&buffer, self.end)
+            .write_at(&buffer, self.end)
             .map_err(Error::io(&self.place))?;
         self.file.sync_data().map_err(Error::io(&self.place))?;
         self.next += 1;
@@ -277,14 +270,14 @@ impl Journal {
     }
 
     fn fill(&mut self, until: u64) -> Result<()> {
-        fill(&self.file, &self.place, self.filled, until)?;
+        fill(self.file.as_ref(), &self.place, self.filled, until)?;
         self.filled = until;
         Ok(())
     }
 }
 
 /// Writes zeros, and makes them and the file's length durable.
-fn fill(file: &File, place: &str, from: u64, until: u64) -> Result<()> {
+fn fill(file: &dyn File, place: &str, from: u64, until: u64) -> Result<()> {
     let zeros = vec![0_u8; 1 << 20];
     let mut at = from;
     while at < until {
@@ -292,7 +285,7 @@ fn fill(file: &File, place: &str, from: u64, until: u64) -> Result<()> {
             .unwrap_or(usize::MAX)
             .min(zeros.len());
         let piece = zeros.get(..piece).unwrap_or(&zeros);
-        file.write_all_at(piece, at).map_err(Error::io(place))?;
+        file.write_at(piece, at).map_err(Error::io(place))?;
         at += u64::try_from(piece.len()).unwrap_or(0);
     }
     file.sync_all().map_err(Error::io(place))
@@ -380,10 +373,8 @@ fn unpad(content: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(Error::io(place(dir)))
+pub(crate) fn sync_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    vfs.sync_dir(dir).map_err(Error::io(place(dir)))
 }
 
 #[cfg(test)]

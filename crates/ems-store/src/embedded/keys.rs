@@ -5,10 +5,8 @@
 //! A key is durable before anything is sealed with it.
 
 use std::{
-    fs::OpenOptions,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ems_crypto::{
@@ -17,11 +15,12 @@ use ems_crypto::{
     seal::{DataKey, aad},
 };
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::{
-    disk::{engine, private_file},
+    disk::engine,
     journal::sync_dir,
+    vfs::{EngineFile, Ground, Mode, Vfs},
 };
 use crate::{Error, Result, subject::Subject};
 
@@ -36,14 +35,19 @@ const PAGE: u64 = 256;
 const PAGES_AHEAD: u32 = 16;
 /// Raw keys held: some 100 bytes each.
 const CACHED: usize = 100_000;
+/// Bytes of the table of wrapped keys held by the engine.
+const CACHE_BYTES: usize = 16 << 20;
+/// Bytes of a row: token, page, nonce, wrapped key, tag.
+const ROW: usize = 80;
 /// The key that tokens are made with is the first one, at a token that no hash gives.
 const INDEX_TOKEN: Token = [0; 16];
 
 /// The open key tree.
 pub(crate) struct KeyTree {
+    vfs: Arc<dyn Vfs>,
     dir: PathBuf,
     root: RootKey,
-    wrapped: Database,
+    wrapped: EngineFile,
     index: IndexKey,
     state: Mutex<State>,
 }
@@ -57,23 +61,23 @@ struct State {
 
 impl KeyTree {
     /// Opens the key tree of a directory; makes a new one in an empty directory.
-    pub(crate) fn open(dir: &Path, root: RootKey) -> Result<Self> {
-        std::fs::create_dir_all(dir).map_err(Error::io("keyring"))?;
+    pub(crate) fn open(ground: &Ground, dir: &Path, root: RootKey) -> Result<Self> {
+        let vfs = Arc::clone(&ground.vfs);
         let (file, pages) = (dir.join("keyring"), dir.join("pages.redb"));
-        let fresh = !file.exists() && !pages.exists();
+        let fresh = !vfs.exists(&file) && !vfs.exists(&pages);
         let mut ring = if fresh {
             Keyring::new()
         } else {
-            read_ring(&file, &root)?
+            read_ring(vfs.as_ref(), &file, &root)?
         };
         if fresh {
             ring.add_pages(PAGES_AHEAD);
-            write_ring(dir, &ring, &root)?;
+            write_ring(vfs.as_ref(), dir, &ring, &root)?;
         }
-        private_file(&pages)?;
-        let wrapped = Database::create(&pages).map_err(engine)?;
+        let wrapped = EngineFile::open(ground, &pages, CACHE_BYTES)?;
         let subjects = count(&wrapped)?;
         let mut tree = Self {
+            vfs,
             dir: dir.to_owned(),
             root,
             wrapped,
@@ -140,7 +144,7 @@ impl KeyTree {
         if let Some(key) = state.cache.get(&token) {
             return Ok(Some(key.clone()));
         }
-        let read = self.wrapped.begin_read().map_err(engine)?;
+        let read = self.wrapped.begin_read()?;
         let table = read.open_table(WRAPPED).map_err(engine)?;
         let Some(row) = table.get(token).map_err(engine)? else {
             return Ok(None);
@@ -152,7 +156,14 @@ impl KeyTree {
 
     fn ensure_tokens(&self, tokens: &[Token]) -> Result<()> {
         let mut state = self.state.lock();
-        let write = self.wrapped.begin_write().map_err(engine)?;
+        let room = self.wrapped.expect_room(tokens.len(), tokens.len() * ROW);
+        let write = self.wrapped.begin_write()?;
+        // What a commit of which the outcome was not told left behind counts too.
+        state.subjects = write
+            .open_table(WRAPPED)
+            .map_err(engine)?
+            .len()
+            .map_err(engine)?;
         let mut made = Vec::new();
         {
             let mut table = write.open_table(WRAPPED).map_err(engine)?;
@@ -172,6 +183,7 @@ impl KeyTree {
         if made.is_empty() {
             return write.abort().map_err(engine);
         }
+        room?;
         write.commit().map_err(engine)?;
         state.subjects += u64::try_from(made.len()).unwrap_or(u64::MAX);
         for (token, key) in made {
@@ -184,7 +196,7 @@ impl KeyTree {
     fn page<'a>(&self, state: &'a mut State, page: u32) -> Result<&'a Kek> {
         if state.ring.page(page).is_none() {
             state.ring.add_pages(PAGES_AHEAD);
-            write_ring(&self.dir, &state.ring, &self.root)?;
+            write_ring(self.vfs.as_ref(), &self.dir, &state.ring, &self.root)?;
         }
         state.ring.page(page).ok_or_else(|| missing_page(page))
     }
@@ -210,7 +222,7 @@ impl KeyTree {
     pub(crate) fn new_journal_key(&self, number: u64) -> Result<DataKey> {
         let mut state = self.state.lock();
         state.ring.add_journal_key(number);
-        write_ring(&self.dir, &state.ring, &self.root)?;
+        write_ring(self.vfs.as_ref(), &self.dir, &state.ring, &self.root)?;
         state
             .ring
             .journal_key(number)
@@ -222,13 +234,13 @@ impl KeyTree {
     pub(crate) fn retire_journal_key(&self, number: u64) -> Result<()> {
         let mut state = self.state.lock();
         state.ring.remove_journal_key(number);
-        write_ring(&self.dir, &state.ring, &self.root)
+        write_ring(self.vfs.as_ref(), &self.dir, &state.ring, &self.root)
     }
 
     /// Opens every wrapped key; returns how many there are and what is wrong with which.
     pub(crate) fn verify(&self) -> Result<(u64, Vec<String>)> {
         let state = self.state.lock();
-        let read = self.wrapped.begin_read().map_err(engine)?;
+        let read = self.wrapped.begin_read()?;
         let table = read.open_table(WRAPPED).map_err(engine)?;
         let (mut count, mut faults) = (0, Vec::new());
         for row in table.iter().map_err(engine)? {
@@ -250,8 +262,8 @@ fn cache() -> lru::LruCache<Token, DataKey> {
     lru::LruCache::new(std::num::NonZeroUsize::new(CACHED).unwrap_or(std::num::NonZeroUsize::MIN))
 }
 
-fn count(wrapped: &Database) -> Result<u64> {
-    let write = wrapped.begin_write().map_err(engine)?;
+fn count(wrapped: &EngineFile) -> Result<u64> {
+    let write = wrapped.begin_write()?;
     let count = write
         .open_table(WRAPPED)
         .map_err(engine)?
@@ -289,25 +301,18 @@ fn wrap_aad(token: Token, page: u32) -> Vec<u8> {
     aad(&[b"data key", &token, &page.to_le_bytes()])
 }
 
-fn read_ring(file: &Path, root: &RootKey) -> Result<Keyring> {
-    let bytes = std::fs::read(file).map_err(Error::io("keyring"))?;
+fn read_ring(vfs: &dyn Vfs, file: &Path, root: &RootKey) -> Result<Keyring> {
+    let bytes = vfs.read(file).map_err(Error::io("keyring"))?;
     Ok(Keyring::decode(&bytes, root)?)
 }
 
 /// Writes the keyring beside the old one, syncs it, and puts it in the old one's place.
-fn write_ring(dir: &Path, ring: &Keyring, root: &RootKey) -> Result<()> {
+fn write_ring(vfs: &dyn Vfs, dir: &Path, ring: &Keyring, root: &RootKey) -> Result<()> {
     let (new, file) = (dir.join("keyring.new"), dir.join("keyring"));
-    let mut options = OpenOptions::new();
-    let opened = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new);
-    let mut out = opened.map_err(Error::io("keyring.new"))?;
-    out.write_all(&ring.encode(root))
-        .and_then(|()| out.sync_all())
+    vfs.open(&new, Mode::Fresh)
+        .and_then(|out| out.write_at(&ring.encode(root), 0).map(|()| out))
+        .and_then(|out| out.sync_all())
         .map_err(Error::io("keyring.new"))?;
-    std::fs::rename(&new, &file).map_err(Error::io("keyring"))?;
-    sync_dir(dir)
+    vfs.rename(&new, &file).map_err(Error::io("keyring"))?;
+    sync_dir(vfs, dir)
 }

@@ -220,10 +220,11 @@ pub(crate) fn open_new(engine: &Engine, number: u64) -> Result<Journal> {
         number,
     };
     let dir = &engine.options.data_dir;
-    Journal::create(dir, id)?;
+    Journal::create(&engine.ground, dir, id)?;
     let key = engine.keys.new_journal_key(number)?;
     let unexpected = || Error::damaged("journal", "a new journal has a record");
-    Journal::replay(dir, id, &key, &mut |_, _| Err(unexpected())).map(|(journal, _)| journal)
+    let replayed = Journal::replay(&engine.ground, dir, id, &key, &mut |_, _| Err(unexpected()));
+    replayed.map(|(journal, _)| journal)
 }
 
 /// What is queued now, up to a group's bounds; and the request that ended it.
@@ -252,7 +253,7 @@ fn gather(
 pub(crate) fn retire(engine: &Engine, number: u64) -> Result<()> {
     engine.keys.retire_journal_key(number)?;
     let path = journal::path(&engine.options.data_dir, number);
-    match std::fs::remove_file(&path) {
+    match engine.ground.vfs.remove(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::io("journal")(error))
         }

@@ -25,9 +25,15 @@ impl Fixture {
     }
 
     fn write(&self, contents: &[&[u8]]) {
-        Journal::create(self.dir.path(), ID).unwrap();
-        let (mut journal, _) =
-            Journal::replay(self.dir.path(), ID, &self.key, &mut |_, _| Ok(())).unwrap();
+        Journal::create(&Ground::real(), self.dir.path(), ID).unwrap();
+        let (mut journal, _) = Journal::replay(
+            &Ground::real(),
+            self.dir.path(),
+            ID,
+            &self.key,
+            &mut |_, _| Ok(()),
+        )
+        .unwrap();
         for content in contents {
             journal.reserve(content.len()).unwrap();
             journal.append(content).unwrap();
@@ -36,11 +42,17 @@ impl Fixture {
 
     fn read(&self) -> Result<(Vec<Vec<u8>>, End)> {
         let mut seen = Vec::new();
-        let (_, end) = Journal::replay(self.dir.path(), ID, &self.key, &mut |number, content| {
-            assert_eq!(number, u64::try_from(seen.len()).unwrap());
-            seen.push(content.to_vec());
-            Ok(())
-        })?;
+        let (_, end) = Journal::replay(
+            &Ground::real(),
+            self.dir.path(),
+            ID,
+            &self.key,
+            &mut |number, content| {
+                assert_eq!(number, u64::try_from(seen.len()).unwrap());
+                seen.push(content.to_vec());
+                Ok(())
+            },
+        )?;
         Ok((seen, end))
     }
 
@@ -61,8 +73,14 @@ const START: usize = 4096;
 fn what_was_appended_comes_back_and_appending_goes_on() {
     let fixture = Fixture::new();
     fixture.write(&[b"one", b"", &[0; 5000]]);
-    let (mut journal, end) =
-        Journal::replay(fixture.dir.path(), ID, &fixture.key, &mut |_, _| Ok(())).unwrap();
+    let (mut journal, end) = Journal::replay(
+        &Ground::real(),
+        fixture.dir.path(),
+        ID,
+        &fixture.key,
+        &mut |_, _| Ok(()),
+    )
+    .unwrap();
     assert_eq!(end, End::Clean);
     journal.append(b"four").unwrap();
     let (seen, end) = fixture.read().unwrap();
@@ -165,6 +183,15 @@ fn a_journal_of_another_number_or_instance_is_refused() {
         },
     ] {
         std::fs::copy(fixture.file(), path(fixture.dir.path(), id.number)).ok();
-        assert!(Journal::replay(fixture.dir.path(), id, &fixture.key, &mut |_, _| Ok(())).is_err());
+        assert!(
+            Journal::replay(
+                &Ground::real(),
+                fixture.dir.path(),
+                id,
+                &fixture.key,
+                &mut |_, _| Ok(())
+            )
+            .is_err()
+        );
     }
 }
