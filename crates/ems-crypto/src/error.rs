@@ -11,8 +11,8 @@ pub enum Error {
     /// The root key does not belong to this keyring.
     #[error("the root key does not belong to this keyring, or the keyring is damaged")]
     Root,
-    /// A keyring was written by a newer version.
-    #[error("the keyring has format {0}; this version reads format 1")]
+    /// A keyring was written by another version.
+    #[error("the keyring has format {0}; this version reads format 2")]
     Version(u16),
     /// A key or secret has not the form it should.
     #[error("{0}")]

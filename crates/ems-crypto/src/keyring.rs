@@ -1,19 +1,20 @@
 //! The pure part of the key tree: the root key, key-encryption keys by page, journal keys, and the
 //! sealed form of the keyring. Files are the store's business.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+mod envelope;
+mod ring;
+
+use std::{fmt, path::Path};
 
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
+pub use self::ring::{Destroyed, Keyring, RootChange};
 use crate::{
-    Error, Result, random,
-    seal::{DataKey, Sealer, aad},
+    Error, Result,
+    seal::{DataKey, Sealer},
     secret_file::{NOT_THE_WORLD, OWNER_ALONE, read_guarded, write_new_secret_file},
 };
-
-const MAGIC: &[u8; 8] = b"EMSKEYRG";
-const FORMAT: u16 = 1;
 
 /// The key at the root of the tree. It seals the keyring and nothing else.
 #[derive(Clone)]
@@ -114,171 +115,6 @@ impl Kek {
 impl fmt::Debug for Kek {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Kek(…)")
-    }
-}
-
-/// All key-encryption keys and journal keys of an instance.
-#[derive(Debug, Clone)]
-pub struct Keyring {
-    instance: [u8; 16],
-    generation: u64,
-    next_page: u32,
-    pages: BTreeMap<u32, Kek>,
-    journals: BTreeMap<u64, DataKey>,
-}
-
-impl Keyring {
-    /// An empty keyring of a new instance.
-    pub fn new() -> Self {
-        Self {
-            instance: random::bytes(),
-            generation: 0,
-            next_page: 0,
-            pages: BTreeMap::new(),
-            journals: BTreeMap::new(),
-        }
-    }
-
-    /// The random name of the instance, bound into all that it seals.
-    pub fn instance(&self) -> [u8; 16] {
-        self.instance
-    }
-
-    /// Grows with every change.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// The key of a page.
-    pub fn page(&self, page: u32) -> Option<&Kek> {
-        self.pages.get(&page)
-    }
-
-    /// Makes keys for the next pages.
-    pub fn add_pages(&mut self, count: u32) {
-        self.generation += 1;
-        for _ in 0..count {
-            self.pages.insert(self.next_page, Kek(DataKey::generate()));
-            self.next_page += 1;
-        }
-    }
-
-    /// Destroys the key of a page, here.
-    pub fn remove_page(&mut self, page: u32) {
-        self.generation += 1;
-        self.pages.remove(&page);
-    }
-
-    /// The key of a journal.
-    pub fn journal_key(&self, number: u64) -> Option<&DataKey> {
-        self.journals.get(&number)
-    }
-
-    /// The numbers of the journals that have a key, ascending.
-    pub fn journals(&self) -> impl Iterator<Item = u64> + '_ {
-        self.journals.keys().copied()
-    }
-
-    /// Makes the key of a journal; one that has a key keeps it, or its file would be lost.
-    pub fn add_journal_key(&mut self, number: u64) {
-        self.generation += 1;
-        self.journals
-            .entry(number)
-            .or_insert_with(DataKey::generate);
-    }
-
-    /// Destroys the key of a journal, here.
-    pub fn remove_journal_key(&mut self, number: u64) {
-        self.generation += 1;
-        self.journals.remove(&number);
-    }
-
-    /// The keyring sealed under the root key.
-    pub fn encode(&self, root: &RootKey) -> Vec<u8> {
-        // Room for all of it at once: a vector that grows leaves copies of keys behind.
-        let length = 12 + 36 * self.pages.len() + 40 * self.journals.len();
-        let mut content = Zeroizing::new(Vec::with_capacity(length));
-        content.extend_from_slice(&self.next_page.to_le_bytes());
-        content.extend_from_slice(
-            &u64::try_from(self.pages.len())
-                .unwrap_or(u64::MAX)
-                .to_le_bytes(),
-        );
-        for (page, kek) in &self.pages {
-            content.extend_from_slice(&page.to_le_bytes());
-            content.extend_from_slice(kek.0.expose());
-        }
-        for (number, key) in &self.journals {
-            content.extend_from_slice(&number.to_le_bytes());
-            content.extend_from_slice(key.expose());
-        }
-        let mut out = self.header();
-        let sealed = Sealer::new(&root.0).seal(&aad(&[&out]), &content);
-        out.extend_from_slice(&sealed);
-        out
-    }
-
-    fn header(&self) -> Vec<u8> {
-        [
-            MAGIC.as_slice(),
-            &FORMAT.to_le_bytes(),
-            &self.instance,
-            &self.generation.to_le_bytes(),
-        ]
-        .concat()
-    }
-
-    /// Opens a sealed keyring.
-    ///
-    /// # Errors
-    /// [`Error::Root`] where the root key is another's or the bytes were changed; [`Error::Version`].
-    pub fn decode(bytes: &[u8], root: &RootKey) -> Result<Self> {
-        let (header, sealed) = bytes.split_at_checked(34).ok_or(Error::Root)?;
-        let mut input = Input(header.strip_prefix(MAGIC).ok_or(Error::Root)?);
-        let format = u16::from_le_bytes(input.take()?);
-        if format != FORMAT {
-            return Err(Error::Version(format));
-        }
-        let mut ring = Self {
-            instance: input.take()?,
-            generation: u64::from_le_bytes(input.take()?),
-            ..Self::new()
-        };
-        let content = Sealer::new(&root.0)
-            .open(&aad(&[header]), sealed)
-            .map_err(|_| Error::Root)?;
-        let content = Zeroizing::new(content);
-        let mut input = Input(&content);
-        ring.next_page = u32::from_le_bytes(input.take()?);
-        for _ in 0..u64::from_le_bytes(input.take()?) {
-            ring.pages.insert(
-                u32::from_le_bytes(input.take()?),
-                Kek(DataKey::from_bytes(input.take()?)),
-            );
-        }
-        while !input.0.is_empty() {
-            ring.journals.insert(
-                u64::from_le_bytes(input.take()?),
-                DataKey::from_bytes(input.take()?),
-            );
-        }
-        Ok(ring)
-    }
-}
-
-impl Default for Keyring {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Error::Root)?;
-        self.0 = rest;
-        Ok(*taken)
     }
 }
 

@@ -48,11 +48,19 @@ pub enum Table {
     Sessions,
     /// Meters; one comes into being with its first reading.
     Meters,
+    /// Destructions of keys that are under way; the store's own.
+    Erasures,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Users, Self::Keys, Self::Sessions, Self::Meters];
+    pub const ALL: [Self; 5] = [
+        Self::Users,
+        Self::Keys,
+        Self::Sessions,
+        Self::Meters,
+        Self::Erasures,
+    ];
 
     /// The stable name, which is bound into every sealed record.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +69,7 @@ impl Table {
             Self::Keys => "keys",
             Self::Sessions => "sessions",
             Self::Meters => "meters",
+            Self::Erasures => "erasures",
         }
     }
 }

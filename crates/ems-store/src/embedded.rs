@@ -1,9 +1,11 @@
 //! The embedded backend: one directory, one process. Commits go to a sealed journal, then to memory;
 //! a fold brings them to the engine's file. The key tree lies in a directory of its own.
 
+mod care;
 mod codec;
 mod disk;
 mod engine;
+mod erase;
 mod fold;
 mod journal;
 mod keys;
@@ -75,12 +77,15 @@ fn open_on(
     clock: Arc<dyn Clock>,
 ) -> Result<Store> {
     let embedded = Arc::new(Embedded::open(ground, options, root, clock)?);
+    erase::resume(&embedded.engine, &embedded.requests)?;
+    care::resume(&embedded.engine)?;
     Ok(Store {
         commit: embedded.clone(),
         segments: embedded.clone(),
         records: embedded.clone(),
         ledger: embedded.clone(),
-        subjects: embedded,
+        subjects: embedded.clone(),
+        keys: embedded,
         shared: Arc::new(LocalShared::new()),
     })
 }
@@ -107,6 +112,8 @@ struct Embedded {
     engine: Arc<Engine>,
     requests: mpsc::Sender<Request>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// One erasure at a time.
+    erasing: tokio::sync::Mutex<()>,
     _lock: Lock,
 }
 
@@ -131,7 +138,8 @@ fn prepare(
     let lock = lock
         .map_err(Error::io("lock"))?
         .ok_or_else(|| Error::InUse(data.clone()))?;
-    let keys = Arc::new(KeyTree::open(&ground, keyring, root)?);
+    let keys = KeyTree::open(&ground, keyring, root, clock.now());
+    let keys = Arc::new(keys?);
     let disk = Disk::open(&ground, data, Arc::clone(&keys))?;
     let head = disk.head()?;
     if keys.generation() < head.generation {
@@ -164,6 +172,7 @@ impl Embedded {
             engine,
             requests,
             thread: Mutex::new(Some(thread)),
+            erasing: tokio::sync::Mutex::new(()),
             _lock: lock,
         })
     }

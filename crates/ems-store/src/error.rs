@@ -26,14 +26,14 @@ pub enum Error {
     /// Another process holds the directory.
     #[error("{0} is in use by another process")]
     InUse(PathBuf),
-    /// A file was written by a newer version.
-    #[error("{place} has format {found}; this version reads up to {known}")]
+    /// A file was written by another version.
+    #[error("{place} has format {found}; this version reads format {known}")]
     Version {
         /// The file.
         place: String,
         /// Its format.
         found: u16,
-        /// The newest format read here.
+        /// The format read here.
         known: u16,
     },
     /// The operating system refused.

@@ -8,6 +8,7 @@ pub mod batch;
 mod contract;
 pub mod embedded;
 mod error;
+mod keyring;
 pub mod shared;
 pub mod subject;
 mod traits;
@@ -16,7 +17,8 @@ use std::sync::Arc;
 
 pub use batch::{Batch, Counts, Deletion, Expect, Outcome, Record, RecordChange, Table};
 pub use error::{Error, Result};
-pub use traits::{Columns, Commit, Ledger, Piece, Records, Segments, Subjects};
+pub use keyring::{KeyringStatus, RotatedPages, Seals};
+pub use traits::{Columns, Commit, Keys, Ledger, Piece, Records, Segments, Subjects};
 
 use crate::shared::Shared;
 
@@ -33,6 +35,8 @@ pub struct Store {
     pub ledger: Arc<dyn Ledger>,
     /// Data subjects and their pseudonyms.
     pub subjects: Arc<dyn Subjects>,
+    /// The care of keys: their state, rotation, destruction.
+    pub keys: Arc<dyn Keys>,
     /// State of the moment: rate windows, blocks.
     pub shared: Arc<dyn Shared>,
 }

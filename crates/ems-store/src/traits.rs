@@ -10,9 +10,12 @@ use ems_core::{
     meter::{MeterId, MeterStatistics},
     time::{TimeRange, Timestamp},
 };
+use ems_crypto::keyring::RootKey;
 use tokio::sync::watch;
 
-use crate::{Batch, Error, Outcome, Record, Result, Table, subject::Subject};
+use crate::{
+    Batch, Error, KeyringStatus, Outcome, Record, Result, RotatedPages, Table, subject::Subject,
+};
 
 /// Writes.
 #[async_trait]
@@ -106,4 +109,32 @@ pub trait Subjects: Send + Sync {
     /// The pseudonym of a subject, for logs and the ledger: `m_` or `c_` and 26 characters, an HMAC
     /// under a key of the subject. `None` for a subject that has no key (not known, or erased).
     async fn pseudonym(&self, subject: &Subject) -> Result<Option<String>>;
+}
+
+/// The care of keys. Reads and commits go on beside all of it.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// How the key tree stands.
+    async fn status(&self) -> Result<KeyringStatus>;
+
+    /// Wraps the keys of every page under a new key-encryption key and destroys the old ones. What
+    /// is done is durable page by page; one that was interrupted is gone on with. No data is
+    /// rewritten.
+    async fn rotate_pages(&self) -> Result<RotatedPages>;
+
+    /// Lets a new root key open the keyring beside the one in use; durable when it returns. A start
+    /// with the new one completes the change by itself.
+    async fn admit_root(&self, new: RootKey) -> Result<()>;
+
+    /// Closes the keyring to every root key but this one; durable when it returns. To be called
+    /// once nothing but this one will be found at the next start.
+    async fn settle_root(&self, root: RootKey) -> Result<()>;
+
+    /// Destroys the key of a meter's subject, with all that is stored of it: when this returns no
+    /// file of the store holds anything of it that could be opened, nor does an older copy of the
+    /// data. `false` for a meter that has no key. `note` goes into the ledger twice, as begun and
+    /// as completed. Until it is completed, writes to the meter are refused
+    /// ([`crate::Error::Unavailable`]); after that the meter is unknown, and a reading for it makes
+    /// a new one, with a new key.
+    async fn destroy(&self, meter: &MeterId, note: AuditEvent) -> Result<bool>;
 }

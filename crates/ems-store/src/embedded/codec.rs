@@ -238,6 +238,7 @@ fn table_code(table: Table) -> u8 {
         Table::Keys => 2,
         Table::Sessions => 3,
         Table::Meters => 4,
+        Table::Erasures => 5,
     }
 }
 

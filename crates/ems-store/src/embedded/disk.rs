@@ -1,9 +1,13 @@
 //! What has been folded: segments, manifests, records and the ledger in one redb file, every value
 //! sealed and bound to its place. Written only by a fold, in one transaction.
 
+mod purge;
+mod records;
+
 use std::{io, path::Path, sync::Arc};
 
 use ems_crypto::seal::{DataKey, Sealer, aad};
+use parking_lot::Mutex;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{
@@ -12,10 +16,10 @@ use super::{
     vfs::{EngineFile, Ground},
     wire::{Malformed, Reader, Writer},
 };
-use crate::{Columns, Error, Record, Result, Table, embedded::segment, subject::Subject};
+use crate::{Columns, Error, Result, embedded::segment, subject::Subject};
 
 /// The format of the engine's content written here.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 const PLAIN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("plain");
 const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
 /// Meter token, month, id of the segment, big-endian.
@@ -75,10 +79,14 @@ impl FoldWrite {
 /// The open engine.
 pub(crate) struct Disk {
     db: EngineFile,
+    /// Held by whoever writes.
+    writing: Mutex<()>,
     keys: Arc<KeyTree>,
     instance: [u8; 16],
     head_sealer: Sealer,
     record_sealer: Sealer,
+    /// The token of the key that records lie under, if not their subject's.
+    records_owner: Token,
     ledger_sealer: Sealer,
 }
 
@@ -87,14 +95,17 @@ impl Disk {
     pub(crate) fn open(ground: &Ground, dir: &Path, keys: Arc<KeyTree>) -> Result<Self> {
         let subjects = ["head", "records", "ledger"].map(Subject::Table);
         keys.ensure(&subjects)?;
+        let records_owner = keys.subject_token(&Subject::Table("records"));
         let [head, records, ledger] = subjects.map(|subject| keys.existing(&subject));
         let db = EngineFile::open(ground, &dir.join("engine.redb"), CACHE_BYTES)?;
         let disk = Self {
             db,
+            writing: Mutex::new(()),
             instance: keys.instance(),
             keys,
             head_sealer: Sealer::new(&head?),
             record_sealer: Sealer::new(&records?),
+            records_owner,
             ledger_sealer: Sealer::new(&ledger?),
         };
         disk.prepare()?;
@@ -113,7 +124,7 @@ impl Disk {
         if let Some(format) = known {
             write.abort().map_err(engine)?;
             let found = format.try_into().map_or(0, u16::from_le_bytes);
-            if found > FORMAT {
+            if found != FORMAT {
                 return Err(Error::Version {
                     place: "engine.redb".into(),
                     found,
@@ -170,6 +181,7 @@ impl Disk {
 
     /// Applies a fold, whole or not at all; durable when it returns.
     pub(crate) fn write(&self, fold: FoldWrite) -> Result<()> {
+        let _one = self.writing.lock();
         self.db
             .expect_room(fold.values().count(), fold.values().map(<[u8]>::len).sum())?;
         let write = self.db.begin_write()?;
@@ -321,12 +333,7 @@ impl Disk {
     pub(crate) fn superseded(&self, sealer: &Sealer, token: Token) -> Result<u64> {
         let read = self.db.begin_read()?;
         let table = read.open_table(SUPERSEDED).map_err(engine)?;
-        let (mut from, mut until) = ([0; 24], [0xff; 24]);
-        from.iter_mut().zip(token).for_each(|(to, byte)| *to = byte);
-        until
-            .iter_mut()
-            .zip(token)
-            .for_each(|(to, byte)| *to = byte);
+        let (from, until) = purge::keys_of::<24>(token);
         let mut count = 0;
         for row in table.range(from..=until).map_err(engine)? {
             let (key, values) = row.map_err(engine)?;
@@ -341,72 +348,6 @@ impl Disk {
             count += u64::try_from(rows.len()).unwrap_or(u64::MAX);
         }
         Ok(count)
-    }
-
-    /// The token of a record.
-    pub(crate) fn record_token(&self, table: Table, id: &str) -> Token {
-        self.keys.token(table.as_str(), id)
-    }
-
-    /// Seals a record for its place; without a value, removes it.
-    pub(crate) fn seal_record(
-        &self,
-        table: Table,
-        id: &str,
-        record: Option<&Record>,
-    ) -> Sealed<Token> {
-        let key = self.record_token(table, id);
-        let value = record.map(|record| {
-            let mut out = Writer::default();
-            out.bytes(table.as_str().as_bytes());
-            out.bytes(id.as_bytes());
-            out.u64(record.revision);
-            out.bytes(&record.value);
-            self.record_sealer
-                .seal(&self.aad(&[b"record", &key]), &out.0)
-        });
-        Sealed { key, value }
-    }
-
-    /// Hands every record to `take`; what is wrong with one goes to `fault`.
-    pub(crate) fn records(
-        &self,
-        take: &mut dyn FnMut(Table, Record),
-        fault: &mut dyn FnMut(Error),
-    ) -> Result<()> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(RECORDS).map_err(engine)?;
-        for row in table.iter().map_err(engine)? {
-            let row = row.map_err(engine)?;
-            let token = row.0.value();
-            match self.open_record(token, row.1.value()) {
-                Some((kind, record)) => take(kind, record),
-                None => fault(Error::damaged(
-                    format!("engine.redb, record {}", hex(&token)),
-                    "it does not open",
-                )),
-            }
-        }
-        Ok(())
-    }
-
-    fn open_record(&self, token: Token, sealed: &[u8]) -> Option<(Table, Record)> {
-        let content = self
-            .record_sealer
-            .open(&self.aad(&[b"record", &token]), sealed)
-            .ok()?;
-        let mut input = Reader(&content);
-        let name = input.text().ok()?;
-        let table = Table::ALL
-            .into_iter()
-            .find(|table| table.as_str() == name)?;
-        let id: Arc<str> = input.text().ok()?.into();
-        let record = Record {
-            id,
-            revision: input.u64().ok()?,
-            value: input.bytes().ok()?.into(),
-        };
-        (self.record_token(table, &record.id) == token).then_some((table, record))
     }
 
     /// Seals ledger entries that begin at `first`, in chunks.

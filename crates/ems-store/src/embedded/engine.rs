@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use data_encoding::BASE32_NOPAD;
@@ -38,6 +41,8 @@ pub(crate) struct Engine {
     pub(crate) keys: Arc<KeyTree>,
     pub(crate) disk: Disk,
     meters: RwLock<HashMap<MeterId, Arc<Meter>>>,
+    /// How often a meter was forgotten.
+    forgotten: AtomicU64,
     pub(crate) records: RwLock<RecordSet>,
     pub(crate) ledger: RwLock<LedgerTail>,
     pub(crate) durable: watch::Sender<u64>,
@@ -126,6 +131,7 @@ impl Engine {
             keys,
             disk,
             meters: RwLock::default(),
+            forgotten: AtomicU64::new(0),
             records: RwLock::new(records),
             ledger: RwLock::new(LedgerTail {
                 first: head.ledger,
@@ -157,8 +163,9 @@ impl Engine {
         if let Some(meter) = self.meters.read().get(id) {
             return Ok(Arc::clone(meter));
         }
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
         let subject = Subject::Meter(id.clone());
-        let token = self.keys.token("meter", id.as_str());
+        let token = self.keys.meter_token(id);
         let manifest = self.disk.manifest(token, &self.keys.existing(&subject)?)?;
         let meter = Meter {
             id: id.clone(),
@@ -166,12 +173,28 @@ impl Engine {
             pseudonym: OnceLock::new(),
             state: RwLock::new(State::of(manifest)),
         };
+        let mut meters = self.meters.write();
+        if self.forgotten.load(Ordering::SeqCst) != forgotten {
+            // What was read may be of a meter that was erased meanwhile.
+            drop(meters);
+            return self.load_meter(id);
+        }
         Ok(Arc::clone(
-            self.meters
-                .write()
-                .entry(id.clone())
-                .or_insert_with(|| Arc::new(meter)),
+            meters.entry(id.clone()).or_insert_with(|| Arc::new(meter)),
         ))
+    }
+
+    /// Forgets what is in memory of a meter that was erased.
+    pub(crate) fn forget(&self, token: Token) {
+        let mut meters = self.meters.write();
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        meters.retain(|_, meter| meter.token != token);
+        let mut segments = self.segments.lock();
+        let of_it = segments.iter().map(|(key, _)| *key);
+        let of_it: Vec<_> = of_it.filter(|key| key.0 == token).collect();
+        for key in of_it {
+            segments.pop(&key);
+        }
     }
 
     /// The meters that were touched since the start.

@@ -171,7 +171,7 @@ fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
             .records
             .iter()
             .map(|(table, id)| engine.disk.seal_record(*table, id, records.get(*table, id)))
-            .collect();
+            .collect::<Result<_>>()?;
     }
     let entries: Vec<Arc<[u8]>> = {
         let tail = engine.ledger.read();

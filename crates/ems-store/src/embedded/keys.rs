@@ -1,37 +1,40 @@
-//! The key tree on disk, apart from the data: a small keyring file with the key-encryption keys and
-//! journal keys, sealed under the root key and written anew at each change, and a table of wrapped
-//! data keys, one a subject, in pages of 256 under one key-encryption key each.
+//! The key tree: the root key seals the keyring, a small file apart from the data that holds one
+//! key-encryption key a page and one key a journal; each page wraps the data keys of some 256
+//! subjects. Destroying a page's key, in one small file, destroys every copy of what it wrapped.
 //!
-//! A key is durable before anything is sealed with it.
+//! A key is durable before anything is sealed with it, and gone from the file before anybody is
+//! told that it is destroyed.
+
+mod care;
+mod file;
+mod rows;
+mod status;
 
 use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
+    collections::HashMap,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
+use ems_core::{meter::MeterId, time::Timestamp};
 use ems_crypto::{
     hash::IndexKey,
-    keyring::{Kek, Keyring, RootKey},
-    seal::{DataKey, aad},
+    keyring::{Keyring, RootKey},
+    seal::DataKey,
 };
 use parking_lot::Mutex;
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::{
-    disk::engine,
-    journal::sync_dir,
-    vfs::{EngineFile, Ground, Mode, Vfs},
+use self::{
+    file::RingFile,
+    rows::{Change, PAGE, missing_page},
 };
+use super::vfs::{EngineFile, Ground};
 use crate::{Error, Result, subject::Subject};
 
 /// A keyed hash of a name: all that a key of the engine shows.
 pub(crate) type Token = [u8; 16];
 
-/// Token of a subject → page (u32), slot (u32), wrapped key.
-const WRAPPED: TableDefinition<'_, Token, &[u8]> = TableDefinition::new("wrapped");
-/// Subjects a page holds.
-const PAGE: u64 = 256;
-/// Pages are made this many at a time: each time rewrites the keyring.
+/// Pages are made this many at a time at least: each time rewrites the keyring.
 const PAGES_AHEAD: u32 = 16;
 /// Raw keys held: some 100 bytes each.
 const CACHED: usize = 100_000;
@@ -44,42 +47,58 @@ const INDEX_TOKEN: Token = [0; 16];
 
 /// The open key tree.
 pub(crate) struct KeyTree {
-    vfs: Arc<dyn Vfs>,
-    dir: PathBuf,
-    root: RootKey,
+    file: RingFile,
     wrapped: EngineFile,
     index: IndexKey,
     state: Mutex<State>,
+    /// One rotation or destruction at a time.
+    care: Mutex<()>,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 struct State {
     ring: Keyring,
-    /// How many subjects have a key.
-    subjects: u64,
     cache: lru::LruCache<Token, DataKey>,
+    /// No page before this one has room.
+    filling: u32,
+    /// How often a subject's key was destroyed: the data of its next life has other tokens.
+    lives: HashMap<Token, u64>,
 }
 
 impl KeyTree {
-    /// Opens the key tree of a directory; makes a new one in an empty directory.
-    pub(crate) fn open(ground: &Ground, dir: &Path, root: RootKey) -> Result<Self> {
-        let vfs = Arc::clone(&ground.vfs);
-        let (file, pages) = (dir.join("keyring"), dir.join("pages.redb"));
-        let fresh = !vfs.exists(&file) && !vfs.exists(&pages);
-        let mut ring = if fresh {
-            Keyring::new()
-        } else {
-            read_ring(vfs.as_ref(), &file, &root)?
+    /// Opens the key tree of a directory; makes a new one in an empty directory. A change of the
+    /// root key that has come to the new one is brought to its end, and so is a page's end.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the root key is wiped from memory when this returns"
+    )]
+    pub(crate) fn open(ground: &Ground, dir: &Path, root: RootKey, now: Timestamp) -> Result<Self> {
+        let file = RingFile::new(&ground.vfs, dir);
+        let pages = dir.join("pages.redb");
+        let ring = match file.read(&root)? {
+            Some(ring) => ring,
+            None if ground.vfs.exists(&pages) => {
+                return Err(Error::damaged(
+                    "keyring",
+                    "it is gone, and its pages are not",
+                ));
+            }
+            None => {
+                let mut ring = Keyring::new(&root, now.as_micros());
+                ring.add_pages(PAGES_AHEAD);
+                file.write(&ring)?;
+                ring
+            }
         };
-        if fresh {
-            ring.add_pages(PAGES_AHEAD);
-            write_ring(vfs.as_ref(), dir, &ring, &root)?;
-        }
         let wrapped = EngineFile::open(ground, &pages, CACHE_BYTES)?;
-        let subjects = count(&wrapped)?;
+        rows::prepare(&wrapped)?;
+        let mut lives = HashMap::new();
+        for entry in ring.destroyed() {
+            *lives.entry(entry.subject).or_insert(0) += 1;
+        }
         let mut tree = Self {
-            vfs,
-            dir: dir.to_owned(),
-            root,
+            file,
             wrapped,
             index: IndexKey::derive(
                 &DataKey::generate(),
@@ -87,10 +106,15 @@ impl KeyTree {
             ),
             state: Mutex::new(State {
                 ring,
-                subjects,
                 cache: cache(),
+                filling: 0,
+                lives,
             }),
+            care: Mutex::new(()),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         };
+        tree.finish_changes(&root, now)?;
         tree.ensure_tokens(&[INDEX_TOKEN])?;
         let key = tree
             .key_of(INDEX_TOKEN)?
@@ -119,6 +143,21 @@ impl KeyTree {
         self.token("subject", &subject.token_input())
     }
 
+    /// The token that a meter's data lies under: another one in each life, so that what an old copy
+    /// holds of a destroyed one is never taken for the new one's.
+    pub(crate) fn meter_token(&self, meter: &MeterId) -> Token {
+        let state = self.state.lock();
+        if state.lives.is_empty() {
+            return self.token("meter", meter.as_str());
+        }
+        let subject = self.subject_token(&Subject::Meter(meter.clone()));
+        match state.lives.get(&subject) {
+            None => self.token("meter", meter.as_str()),
+            // No meter's name holds a line end.
+            Some(lives) => self.token("meter", &format!("{meter}\n{lives}")),
+        }
+    }
+
     /// The key of a subject; `None` for one that has none.
     pub(crate) fn key(&self, subject: &Subject) -> Result<Option<DataKey>> {
         self.key_of(self.subject_token(subject))
@@ -139,66 +178,90 @@ impl KeyTree {
         self.ensure_tokens(&tokens)
     }
 
-    fn key_of(&self, token: Token) -> Result<Option<DataKey>> {
+    /// The key of a subject's token; `None` where it has none.
+    pub(crate) fn key_of(&self, token: Token) -> Result<Option<DataKey>> {
         let mut state = self.state.lock();
         if let Some(key) = state.cache.get(&token) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(key.clone()));
         }
-        let read = self.wrapped.begin_read()?;
-        let table = read.open_table(WRAPPED).map_err(engine)?;
-        let Some(row) = table.get(token).map_err(engine)? else {
-            return Ok(None);
-        };
-        let key = unwrap(&state.ring, token, row.value())?;
-        state.cache.put(token, key.clone());
-        Ok(Some(key))
+        let found = rows::find(&self.wrapped, &state.ring, token)?;
+        if let Some(key) = &found {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            state.cache.put(token, key.clone());
+        }
+        Ok(found)
     }
 
     fn ensure_tokens(&self, tokens: &[Token]) -> Result<()> {
         let mut state = self.state.lock();
         let room = self.wrapped.expect_room(tokens.len(), tokens.len() * ROW);
-        let write = self.wrapped.begin_write()?;
-        // What a commit of which the outcome was not told left behind counts too.
-        state.subjects = write
-            .open_table(WRAPPED)
-            .map_err(engine)?
-            .len()
-            .map_err(engine)?;
-        let mut made = Vec::new();
-        {
-            let mut table = write.open_table(WRAPPED).map_err(engine)?;
-            for token in tokens {
-                if table.get(*token).map_err(engine)?.is_some() {
-                    continue;
-                }
-                let place = state.subjects + u64::try_from(made.len()).unwrap_or(u64::MAX);
-                let page = u32::try_from(place / PAGE)
-                    .map_err(|_| Error::Engine("no more key pages".into()))?;
-                let key = DataKey::generate();
-                let row = wrap(self.page(&mut state, page)?, *token, page, &key);
-                table.insert(*token, row.as_slice()).map_err(engine)?;
-                made.push((*token, key));
-            }
-        }
-        if made.is_empty() {
-            return write.abort().map_err(engine);
+        let change = Change::begin(&self.wrapped)?;
+        let missing = change.missing(tokens)?;
+        if missing.is_empty() {
+            return change.abort();
         }
         room?;
-        write.commit().map_err(engine)?;
-        state.subjects += u64::try_from(made.len()).unwrap_or(u64::MAX);
+        let made: Vec<(Token, DataKey)> = missing
+            .into_iter()
+            .map(|token| (token, DataKey::generate()))
+            .collect();
+        let mut rest = made.as_slice();
+        while !rest.is_empty() {
+            let (page, free) = self.page_with_room(&mut state, &change, rest.len())?;
+            let (now, later) = rest.split_at(free.min(rest.len()));
+            let kek = state.ring.page(page).ok_or_else(|| missing_page(page))?;
+            change.put(kek, page, now)?;
+            rest = later;
+        }
+        change.commit()?;
         for (token, key) in made {
             state.cache.put(token, key);
         }
         Ok(())
     }
 
-    /// The key-encryption key of a page, made (and durable) where it is the next one.
-    fn page<'a>(&self, state: &'a mut State, page: u32) -> Result<&'a Kek> {
-        if state.ring.page(page).is_none() {
-            state.ring.add_pages(PAGES_AHEAD);
-            write_ring(self.vfs.as_ref(), &self.dir, &state.ring, &self.root)?;
+    /// The first page with room and how many keys it takes; made (and durable) where there is none.
+    fn page_with_room(
+        &self,
+        state: &mut State,
+        change: &Change,
+        wanted: usize,
+    ) -> Result<(u32, usize)> {
+        let free = |used: u32| usize::try_from(PAGE.saturating_sub(used)).unwrap_or(0);
+        for page in state.ring.open_pages(state.filling) {
+            let used = change.used(page)?;
+            if used < PAGE {
+                state.filling = page;
+                return Ok((page, free(used)));
+            }
         }
-        state.ring.page(page).ok_or_else(|| missing_page(page))
+        let wanted = u32::try_from(wanted)
+            .unwrap_or(u32::MAX)
+            .div_ceil(PAGE)
+            .max(PAGES_AHEAD);
+        let mut added = Vec::new();
+        self.change_ring(state, |ring| {
+            added = ring.add_pages(wanted);
+            Ok(())
+        })?;
+        let page = added.first().copied();
+        let page = page.ok_or_else(|| Error::Engine("no more key pages".into()))?;
+        state.filling = page;
+        Ok((page, free(0)))
+    }
+
+    /// Changes the keyring: in the file first, durably, then in memory.
+    fn change_ring(
+        &self,
+        state: &mut State,
+        change: impl FnOnce(&mut Keyring) -> Result<()>,
+    ) -> Result<()> {
+        let mut ring = state.ring.clone();
+        change(&mut ring)?;
+        self.file.write(&ring)?;
+        state.ring = ring;
+        Ok(())
     }
 
     /// The numbers of the journals that have a key, ascending.
@@ -221,36 +284,42 @@ impl KeyTree {
     /// Makes the key of a new journal; durable when it returns.
     pub(crate) fn new_journal_key(&self, number: u64) -> Result<DataKey> {
         let mut state = self.state.lock();
-        state.ring.add_journal_key(number);
-        write_ring(self.vfs.as_ref(), &self.dir, &state.ring, &self.root)?;
-        state
-            .ring
-            .journal_key(number)
-            .cloned()
-            .ok_or_else(|| Error::damaged("keyring", "a new journal key is gone"))
+        self.change_ring(&mut state, |ring| {
+            ring.add_journal_key(number);
+            Ok(())
+        })?;
+        let key = state.ring.journal_key(number).cloned();
+        key.ok_or_else(|| Error::damaged("keyring", "a new journal key is gone"))
     }
 
     /// Destroys the key of a journal; what it sealed is worthless when this returns.
     pub(crate) fn retire_journal_key(&self, number: u64) -> Result<()> {
         let mut state = self.state.lock();
-        state.ring.remove_journal_key(number);
-        write_ring(self.vfs.as_ref(), &self.dir, &state.ring, &self.root)
+        self.change_ring(&mut state, |ring| {
+            ring.remove_journal_key(number);
+            Ok(())
+        })
     }
 
     /// Opens every wrapped key; returns how many there are and what is wrong with which.
     pub(crate) fn verify(&self) -> Result<(u64, Vec<String>)> {
         let state = self.state.lock();
-        let read = self.wrapped.begin_read()?;
-        let table = read.open_table(WRAPPED).map_err(engine)?;
         let (mut count, mut faults) = (0, Vec::new());
-        for row in table.iter().map_err(engine)? {
-            let row = row.map_err(engine)?;
-            let (token, value) = (row.0.value(), row.1.value());
+        let mut on_page: HashMap<u32, u32> = HashMap::new();
+        rows::each(&self.wrapped, &mut |row| {
             count += 1;
-            if let Err(why) = unwrap(&state.ring, token, value) {
+            row.page
+                .into_iter()
+                .for_each(|page| *on_page.entry(page).or_insert(0) += 1);
+            if let Err(why) = row.unwrap(&state.ring) {
+                faults.push(why.to_string());
+            }
+        })?;
+        let pages: Vec<u32> = on_page.keys().copied().collect();
+        for (page, used) in pages.iter().zip(rows::used(&self.wrapped, &pages)?) {
+            if on_page.get(page) != Some(&used) {
                 faults.push(format!(
-                    "pages.redb, key {}: {why}",
-                    data_encoding::HEXLOWER.encode(&token)
+                    "pages.redb, page {page}: the number of its keys is not as it was written"
                 ));
             }
         }
@@ -262,57 +331,5 @@ fn cache() -> lru::LruCache<Token, DataKey> {
     lru::LruCache::new(std::num::NonZeroUsize::new(CACHED).unwrap_or(std::num::NonZeroUsize::MIN))
 }
 
-fn count(wrapped: &EngineFile) -> Result<u64> {
-    let write = wrapped.begin_write()?;
-    let count = write
-        .open_table(WRAPPED)
-        .map_err(engine)?
-        .len()
-        .map_err(engine)?;
-    write.commit().map_err(engine)?;
-    Ok(count)
-}
-
-fn missing_page(page: u32) -> Error {
-    Error::damaged("keyring", format!("key-encryption key {page} is gone"))
-}
-
-/// A row: the page, then the key sealed under the page's key for this token.
-fn wrap(kek: &Kek, token: Token, page: u32, key: &DataKey) -> Vec<u8> {
-    let mut row = page.to_le_bytes().to_vec();
-    row.extend_from_slice(&kek.wrap(&wrap_aad(token, page), key));
-    row
-}
-
-fn unwrap(ring: &Keyring, token: Token, row: &[u8]) -> Result<DataKey> {
-    let cut = || Error::damaged("pages.redb", "a wrapped key is cut");
-    let (page, wrapped) = row.split_first_chunk::<4>().ok_or_else(cut)?;
-    let page = u32::from_le_bytes(*page);
-    let kek = ring.page(page).ok_or_else(|| missing_page(page))?;
-    kek.unwrap(&wrap_aad(token, page), wrapped).map_err(|_| {
-        Error::damaged(
-            "pages.redb",
-            format!("a wrapped key of page {page} does not open"),
-        )
-    })
-}
-
-fn wrap_aad(token: Token, page: u32) -> Vec<u8> {
-    aad(&[b"data key", &token, &page.to_le_bytes()])
-}
-
-fn read_ring(vfs: &dyn Vfs, file: &Path, root: &RootKey) -> Result<Keyring> {
-    let bytes = vfs.read(file).map_err(Error::io("keyring"))?;
-    Ok(Keyring::decode(&bytes, root)?)
-}
-
-/// Writes the keyring beside the old one, syncs it, and puts it in the old one's place.
-fn write_ring(vfs: &dyn Vfs, dir: &Path, ring: &Keyring, root: &RootKey) -> Result<()> {
-    let (new, file) = (dir.join("keyring.new"), dir.join("keyring"));
-    vfs.open(&new, Mode::Fresh)
-        .and_then(|out| out.write_at(&ring.encode(root), 0).map(|()| out))
-        .and_then(|out| out.sync_all())
-        .map_err(Error::io("keyring.new"))?;
-    vfs.rename(&new, &file).map_err(Error::io("keyring"))?;
-    sync_dir(vfs, dir)
-}
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use ems_core::{
 
 use super::{
     codec::{Entry, GroupWriter},
+    disk::hex,
     engine::Engine,
     meter::{Meter, State, View},
     table::{Known, Layer},
@@ -33,6 +34,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) written: GroupWriter,
     meters: HashMap<MeterId, Staged>,
     records: HashMap<(Table, String), Option<Record>>,
+    /// Whether one of the batches begins to erase a meter.
+    erases: bool,
     ledger: Vec<Arc<[u8]>>,
 }
 
@@ -55,6 +58,7 @@ impl<'a> Plan<'a> {
             written: GroupWriter::default(),
             meters: HashMap::new(),
             records: HashMap::new(),
+            erases: false,
             ledger: Vec::new(),
         }
     }
@@ -75,6 +79,7 @@ impl<'a> Plan<'a> {
             .chain(batch.deletions.iter().map(|deletion| &deletion.meter))
             .chain(&described)
             .collect();
+        self.refuse_erased(&touched)?;
         let mut records = self.new_meters(&touched);
         self.stage(&touched)?;
         let (counts, deleted) = self.stage_readings(&batch.deletions, &batch.readings)?;
@@ -146,6 +151,29 @@ impl<'a> Plan<'a> {
             Err(Error::Conflict {
                 table: change.table.as_str(),
             })
+        }
+    }
+
+    /// Refuses meters of which the key is being destroyed: what came now would end with it.
+    fn refuse_erased(&self, touched: &[&MeterId]) -> Result<()> {
+        let of_before = || {
+            let records = self.engine.records.read();
+            let erasures = records.tables.get(&Table::Erasures);
+            erasures.is_some_and(|rows| !rows.is_empty())
+        };
+        if !self.erases && !of_before() {
+            return Ok(());
+        }
+        let erased = |id: &&&MeterId| {
+            let token = self
+                .engine
+                .keys
+                .subject_token(&Subject::Meter((**id).clone()));
+            self.current(Table::Erasures, &hex(&token)).is_some()
+        };
+        match touched.iter().find(erased) {
+            Some(_) => Err(Error::Unavailable("a meter is being erased".into())),
+            None => Ok(()),
         }
     }
 
@@ -262,6 +290,7 @@ impl<'a> Plan<'a> {
     }
 
     fn record(&mut self, change: &RecordChange) {
+        self.erases |= change.table == Table::Erasures;
         let value = change.value.as_deref();
         let record = value.map(|value| Record {
             id: change.id.as_str().into(),

@@ -1,6 +1,10 @@
 //! The embedded backend by the contract suite, and what only it promises: nothing acknowledged is
 //! lost without a close, nothing stored is in clear, nothing damaged goes unseen.
 
+mod destruction;
+
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;

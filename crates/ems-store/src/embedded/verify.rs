@@ -77,7 +77,7 @@ fn verify_meters(engine: &Engine, report: &mut Report) -> Result<()> {
     let all: HashSet<MeterId> = ids.into_iter().chain(loaded).collect();
     let (mut listed, mut manifests) = (HashSet::new(), HashSet::new());
     for id in all {
-        manifests.insert(engine.keys.token("meter", id.as_str()));
+        manifests.insert(engine.keys.meter_token(&id));
         if let Err(error) = verify_meter(engine, &id, &mut listed, report) {
             report.faults.push(error.to_string());
         }
