@@ -51,7 +51,8 @@ impl Server {
         let settings = loaded.settings.server.clone();
         let tls = tls(&settings)?;
         let hang_ups = signal(SignalKind::hangup()).map_err(Error::io("SIGHUP"))?;
-        let listener = Listener::bind(&settings).map_err(Error::io(settings.listen))?;
+        let listener = Listener::bind(&settings)
+            .map_err(unbound(settings.listen, "server.listen or --listen"))?;
         let metrics = settings.metrics_listen.map(bind_metrics).transpose()?;
         let app = App::open(loaded, clock)?;
         let admin = AdminSocket::bind(&settings.admin_socket)?;
@@ -187,7 +188,14 @@ fn bind_metrics(address: SocketAddr) -> Result<TcpListener> {
         socket.set_nonblocking(true)?;
         TcpListener::from_std(socket)
     });
-    bound.map_err(Error::io(address))
+    bound.map_err(unbound(address, "server.metrics_listen"))
+}
+
+/// An address that could not be bound, and what names another.
+fn unbound(address: SocketAddr, setting: &str) -> impl FnOnce(io::Error) -> Error {
+    Error::io(format!(
+        "{address} cannot be listened on; choose another by {setting}"
+    ))
 }
 
 async fn serve_metrics(app: Arc<App>, socket: Option<TcpListener>, stop: CancellationToken) {

@@ -55,9 +55,24 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
             .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
     if !error.is::<Found>() && !error.chain().any(gone) {
-        output::complain(&format!("{error:#}").replace('\n', "; "));
+        output::complain(&in_one_line(error));
     }
     ExitCode::from(FAILED)
+}
+
+/// An error and its causes; a cause that stands in the error's own words is not said again.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.ends_with(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    line.replace('\n', "; ")
 }
 
 /// Shows help or version, or says in one line what is wrong with the command line.
@@ -94,4 +109,21 @@ pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
     };
     output::complain(&format!("{what}: see `{command} --help`"));
     ExitCode::from(USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow!("disk full")
+            .context("the key: disk full")
+            .context("import");
+        assert_eq!(in_one_line(&error), "import: the key: disk full");
+        let error = anyhow!("two\nlines").context("first");
+        assert_eq!(in_one_line(&error), "first: two; lines");
+    }
 }

@@ -92,7 +92,18 @@ struct Sample {
 impl Demo {
     /// Makes, serves, imports, tells, and waits for the end.
     pub(crate) async fn run(self, output: Output) -> Result<()> {
-        let password = self.instance().await?;
+        let mut password = self.instance().await?;
+        let served = self.serve(output, &mut password).await;
+        if let Some(password) = password {
+            // It did not come to that: told now, or nobody ever knows it.
+            let password = password.expose();
+            note(&format!("password of {ADMIN} (shown once): {password}"));
+        }
+        served
+    }
+
+    /// Serves, with the samples in it. Takes the password once it is told.
+    async fn serve(&self, output: Output, password: &mut Option<SecretText>) -> Result<()> {
         let mut flags = serve::flags(Some(self.listen));
         // Another server on this machine may well have the usual port.
         flags.push(("server.metrics_listen".to_owned(), String::new()));
@@ -107,7 +118,7 @@ impl Demo {
         let running = tokio::spawn(server.run(stop.clone(), None));
         let prepared = stop.run_until_cancelled(self.prepare(&url, &socket)).await;
         match prepared {
-            Some(Ok(samples)) => self.tell(output, url, password, samples)?,
+            Some(Ok(samples)) => self.tell(output, url, password.take(), samples)?,
             Some(Err(error)) => {
                 stop.cancel();
                 running.await??;

@@ -54,3 +54,25 @@ async fn serves_the_samples_and_the_line_that_it_prints_works_at_every_start() {
         (0, &98_283.into())
     );
 }
+
+#[test]
+fn a_demo_that_cannot_listen_says_so_and_still_tells_the_password() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = text(&place.path().join("demo"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = binary().run(["demo", "--dir", &dir, "--listen", &address]);
+    let said: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(said.len(), 2, "{}", ran.stderr);
+    let (password, error) = (said[0], said[1]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+    assert!(
+        password.starts_with("password of admin (shown once): "),
+        "{password}"
+    );
+    let expected = format!(
+        "ems: {address} cannot be listened on; choose another by server.listen or --listen: "
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    assert_eq!(error.matches("in use").count(), 1, "{error}");
+}
