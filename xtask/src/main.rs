@@ -40,7 +40,11 @@ enum Command {
         check: bool,
     },
     /// Installs what a bare Debian with Rust lacks, and only that.
-    Setup,
+    Setup {
+        /// Installs the stores that the bench measures beside ours, instead.
+        #[arg(long)]
+        peers: bool,
+    },
     /// Installs what the tests need, then runs all of them.
     Test {
         /// Passed to the test runner: a filter, for example.
@@ -51,7 +55,7 @@ enum Command {
     Audit,
     /// Runs the load bench in release mode; prints `name value unit` a line.
     Bench {
-        /// Passed to the bench.
+        /// Passed to the bench: `[SECONDS] [NAME…] [readings=N] [meters=N]`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -73,7 +77,8 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Gen { check: true } => generate::check(),
         Command::Gen { check: false } => generate::write(),
-        Command::Setup => setup::all(),
+        Command::Setup { peers: true } => setup::peers(),
+        Command::Setup { peers: false } => setup::all(),
         Command::Test { args } => test::run(&args),
         Command::Audit => audit::run(),
         Command::Bench { args } => bench::run(&args),

@@ -36,11 +36,28 @@ const PYTHON: Need = Need {
     packages: &["python3", "python3-venv"],
 };
 
+/// Stores that the bench measures beside ours. Where systemd runs, Debian starts them as services.
+const PEERS: [Need; 2] = [
+    Need {
+        probe: &["victoria-metrics", "-version"],
+        packages: &["victoria-metrics"],
+    },
+    Need {
+        probe: &["influxd", "version"],
+        packages: &["influxdb"],
+    },
+];
+
 /// Everything that any command of ours needs.
 pub(crate) fn all() -> Result<()> {
     debian(&[COMPILER, GIT, PYTHON])?;
     rust_components()?;
     schemathesis().map(drop)
+}
+
+/// The peers of the bench, which works without them.
+pub(crate) fn peers() -> Result<()> {
+    debian(&PEERS)
 }
 
 /// What the tests need.

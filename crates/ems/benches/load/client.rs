@@ -1,40 +1,60 @@
 //! A client that costs little: HTTP/1.1 over one kept connection, requests as bytes.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use ems_crypto::tls::{client::TlsStream, client_trusting};
+use ems_crypto::tls::client_trusting;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 
+/// Where a server listens.
+#[derive(Clone)]
+pub struct Target {
+    pub address: SocketAddr,
+    /// The authority to trust; plain HTTP without one.
+    pub ca: Option<PathBuf>,
+}
+
+impl Target {
+    /// Connects.
+    pub async fn connect(&self) -> Result<Connection> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let stream: Box<dyn Stream> = match &self.ca {
+            Some(ca) => Box::new(
+                client_trusting(ca)?
+                    .connect("localhost".try_into()?, stream)
+                    .await?,
+            ),
+            None => Box::new(stream),
+        };
+        Ok(Connection {
+            stream,
+            buffer: Vec::new(),
+        })
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// A kept connection.
 pub struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
 /// An answer.
+#[derive(Default)]
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
 }
 
 impl Connection {
-    /// Connects, trusting an authority.
-    pub async fn open(address: SocketAddr, ca: &Path) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let stream = client_trusting(ca)?
-            .connect("localhost".try_into()?, stream)
-            .await?;
-        Ok(Self {
-            stream,
-            buffer: Vec::new(),
-        })
-    }
-
     /// Sends a request and reads the whole answer.
     pub async fn exchange(&mut self, request: &[u8]) -> Result<Answer> {
         self.stream.write_all(request).await?;
@@ -48,6 +68,12 @@ impl Connection {
         };
         let text = std::str::from_utf8(&self.buffer[..head])?.to_ascii_lowercase();
         let status = text.get(9..12).context("no status")?.parse()?;
+        if status == 204 {
+            return Ok(Answer {
+                status,
+                body: Vec::new(),
+            });
+        }
         if let Some(length) = text.split("content-length: ").nth(1) {
             let length: usize = length.split("\r\n").next().unwrap_or_default().parse()?;
             while self.buffer.len() < head + length {
@@ -77,6 +103,11 @@ impl Connection {
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// A request without a body.
+pub fn get(target: &str, token: &str) -> Vec<u8> {
+    request("GET", target, token, ("application/json", b""))
 }
 
 /// A request as bytes.

@@ -1,24 +1,30 @@
-//! The real binary on a fresh instance, and its process.
+//! The real binary on a fresh instance, and the bare handler beside it.
 
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::client::{Connection, request};
+use crate::{
+    client::{Target, get},
+    process::Process,
+};
 
 const PASSWORD: &str = "a password of the bench";
+/// How long a start, or work in the background, may take.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An instance with its server running.
 pub struct Instance {
     dir: tempfile::TempDir,
-    child: Child,
-    pub address: SocketAddr,
+    pub server: Process,
+    pub target: Target,
 }
 
 fn ems() -> Command {
@@ -27,6 +33,8 @@ fn ems() -> Command {
         command.env(format!("EMS_LIMITS__{name}_PER_HOUR"), "0");
     }
     command
+        .env("EMS_READINGS__NEW_METERS_PER_HOUR", "0")
+        .env("EMS_AUTH__ACCESS_TTL", "12h")
         .env("EMS_SERVER__METRICS_LISTEN", "")
         .stdin(Stdio::null());
     command
@@ -35,9 +43,7 @@ fn ems() -> Command {
 impl Instance {
     /// Makes an instance and starts its server.
     pub async fn start() -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("ems-bench")
-            .tempdir_in(target())?;
+        let dir = temporary()?;
         let password = dir.path().join("password");
         std::fs::write(&password, PASSWORD)?;
         std::fs::set_permissions(
@@ -53,12 +59,14 @@ impl Instance {
         if !init.stdout(Stdio::null()).status()?.success() {
             bail!("ems init failed");
         }
-        let address = free_address()?;
-        let child = serve(&home, address)?;
+        let target = Target {
+            address: free_address()?,
+            ca: Some(home.join("tls/ca.pem")),
+        };
         let instance = Self {
             dir,
-            child,
-            address,
+            server: serve(&home, target.address)?,
+            target,
         };
         instance.ready().await?;
         Ok(instance)
@@ -68,23 +76,17 @@ impl Instance {
         self.dir.path().join("home")
     }
 
-    pub fn ca(&self) -> PathBuf {
-        self.home().join("tls/ca.pem")
-    }
-
-    /// Waits until it answers; returns how long that took.
-    pub async fn ready(&self) -> Result<Duration> {
+    /// Waits until it is ready; returns how long that took.
+    async fn ready(&self) -> Result<Duration> {
         let start = Instant::now();
         loop {
-            if let Ok(mut connection) = Connection::open(self.address, &self.ca()).await
-                && let Ok(answer) = connection
-                    .exchange(&request("GET", "/health", "", ("", b"")))
-                    .await
+            if let Ok(mut connection) = self.target.connect().await
+                && let Ok(answer) = connection.exchange(&get("/ready", "")).await
                 && answer.status == 200
             {
                 return Ok(start.elapsed());
             }
-            if start.elapsed() > Duration::from_mins(1) {
+            if start.elapsed() > PATIENCE {
                 bail!("the server does not answer");
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -92,77 +94,78 @@ impl Instance {
     }
 
     /// An access token.
-    pub async fn token(&self) -> Result<String> {
+    pub async fn token(&self) -> Result<Arc<str>> {
         let body = format!(r#"{{"username":"bench","password":"{PASSWORD}"}}"#);
-        let mut connection = Connection::open(self.address, &self.ca()).await?;
+        let mut connection = self.target.connect().await?;
         let head = format!(
             "POST /api/v1/auth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         let answer = connection.exchange(head.as_bytes()).await?;
         let answer: serde_json::Value = serde_json::from_slice(&answer.body)?;
-        Ok(answer["access_token"]
-            .as_str()
-            .context("no token")?
-            .to_owned())
+        Ok(answer["access_token"].as_str().context("no token")?.into())
     }
 
-    /// Kills the server without warning and starts it again; returns how long it took to answer.
+    /// Kills the server without warning and starts it again; returns how long it took to be ready.
     pub async fn kill_and_restart(&mut self) -> Result<Duration> {
-        self.child.kill()?;
-        self.child.wait()?;
-        self.child = serve(&self.home(), self.address)?;
+        self.server.kill()?;
+        self.serve().await
+    }
+
+    /// Ends the server in order, so that everything is folded, and starts it again.
+    pub async fn restart(&mut self) -> Result<Duration> {
+        self.server.terminate()?;
+        self.serve().await
+    }
+
+    async fn serve(&mut self) -> Result<Duration> {
+        self.server = serve(&self.home(), self.target.address)?;
         self.ready().await
     }
 
-    /// Ends the server in order.
-    pub fn stop(&mut self) -> Result<()> {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status()?;
-        if !self.child.wait()?.success() {
-            bail!("the server did not end in order");
+    /// Waits until the server has no work left in the background.
+    pub async fn settle(&self) -> Result<()> {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut before = self.server.cpu()?;
+        while start.elapsed() < PATIENCE {
+            tokio::time::sleep(second).await;
+            let now = self.server.cpu()?;
+            if now.saturating_sub(before) < second / 20 {
+                break;
+            }
+            before = now;
         }
         Ok(())
     }
 
-    /// Most resident memory so far, in bytes.
-    pub fn peak_memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .context("no VmHWM")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    /// Runs `ems verify` on the stopped store; returns its report and how long it took.
+    pub fn verify(&self) -> Result<(serde_json::Value, Duration)> {
+        let mut command = ems();
+        command.args(["verify", "--json", "--config"]);
+        let begin = Instant::now();
+        let output = command.arg(self.home().join("ems.toml")).output()?;
+        if !output.status.success() {
+            bail!("verify: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok((serde_json::from_slice(&output.stdout)?, begin.elapsed()))
     }
 
-    /// Processor time so far, of user and kernel.
-    pub fn cpu(&self) -> Result<Duration> {
-        cpu(&self.child)
-    }
-
-    /// Allocated bytes of `data/`.
-    pub fn data_bytes(&self) -> Result<u64> {
+    /// Allocated bytes of a folder of the instance.
+    pub fn allocated(&self, folder: &str) -> Result<u64> {
         use std::os::unix::fs::MetadataExt as _;
-        let files = std::fs::read_dir(self.home().join("data"))?;
+        let files = std::fs::read_dir(self.home().join(folder))?;
         files.map(|file| Ok(file?.metadata()?.blocks() * 512)).sum()
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 
 /// A bare handler in a process of its own.
 pub struct Baseline {
-    child: Child,
-    pub address: SocketAddr,
+    pub process: Process,
+    pub target: Target,
 }
 
 impl Baseline {
-    /// Starts one that answers with `size` bytes.
+    /// Starts one that answers with `size` bytes, under the certificate of an instance.
     pub fn start(home: &Path, size: usize) -> Result<Self> {
         let tls = home.join("tls");
         let mut command = Command::new(std::env::current_exe()?);
@@ -170,68 +173,41 @@ impl Baseline {
             .arg("baseline")
             .arg(tls.join("server.pem"))
             .arg(tls.join("server.key"))
-            .arg(size.to_string());
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()?;
+            .arg(size.to_string())
+            .stdout(Stdio::piped());
+        let mut process = Process::start(&mut command)?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        Ok(Self {
-            child,
+        BufReader::new(process.stdout()?).read_line(&mut line)?;
+        let target = Target {
             address: line.trim().parse()?,
-        })
+            ca: Some(tls.join("ca.pem")),
+        };
+        Ok(Self { process, target })
     }
 }
 
-impl Baseline {
-    /// Processor time so far, of user and kernel.
-    pub fn cpu(&self) -> Result<Duration> {
-        cpu(&self.child)
-    }
-}
-
-impl Drop for Baseline {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// Processor time of a process: fields 14 and 15 of proc(5)'s `stat`, in hundredths of a second.
-fn cpu(child: &Child) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-fn serve(home: &Path, address: SocketAddr) -> Result<Child> {
+fn serve(home: &Path, address: SocketAddr) -> Result<Process> {
     let mut command = ems();
     command
         .arg("serve")
         .arg("--config")
         .arg(home.join("ems.toml"))
         .args(["--listen", &address.to_string()]);
-    Ok(command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?)
+    Process::quiet(&mut command)
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// A free port on loopback.
+pub fn free_address() -> Result<SocketAddr> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// The build's own folder: on the same disk as the project.
-fn target() -> PathBuf {
+/// A folder beside the build's own output: on the same disk as the project.
+pub fn temporary() -> Result<tempfile::TempDir> {
     let binary = Path::new(env!("CARGO_BIN_EXE_ems"));
-    binary
+    let beside = binary
         .parent()
-        .map_or_else(std::env::temp_dir, Path::to_owned)
+        .map_or_else(std::env::temp_dir, Path::to_owned);
+    Ok(tempfile::Builder::new()
+        .prefix("ems-bench")
+        .tempdir_in(beside)?)
 }

@@ -1,8 +1,9 @@
-//! Loads the real server over TLS on loopback, beside a bare hyper handler in the same run, and
-//! prints a figure a line: name, value, unit. The machine's speed drifts: ratios are what counts.
+//! Loads the real server over TLS on loopback, beside a bare hyper handler and the peers that are
+//! installed in the same run, and prints a figure a line: name, value, unit. The machine's speed
+//! drifts: ratios are what counts. CONTRIBUTING.md says what each figure means.
 //!
-//! `cargo xtask bench -- [SECONDS [NAME…]]`; each load runs for SECONDS, 5 by default; with names only
-//! those loads run, so that one can be profiled.
+//! `cargo xtask bench -- [SECONDS] [NAME…] [readings=N] [meters=N]`; each load runs for SECONDS, 5 by
+//! default; with names only those loads run, so that one can be profiled.
 
 #![expect(
     clippy::as_conversions,
@@ -10,17 +11,30 @@
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::print_stdout,
     unreachable_pub,
     reason = "a bench prints figures, and may stop at once where one makes no sense"
 )]
 
 mod baseline;
+mod batches;
+mod body;
 mod client;
 mod instance;
+mod load;
 mod loads;
+mod peers;
+mod process;
+mod requests;
+mod series;
+mod stream;
+
+use std::time::Duration;
 
 use anyhow::Result;
+
+use loads::Wanted;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args()
@@ -40,7 +54,25 @@ fn main() -> Result<()> {
             size.parse()?,
         ));
     }
-    let seconds = arguments.first().map_or(Ok(5), |seconds| seconds.parse())?;
-    let names = arguments.into_iter().skip(1).collect();
-    runtime.block_on(loads::run(std::time::Duration::from_secs(seconds), names))
+    runtime.block_on(loads::run(&wanted(arguments)?))
+}
+
+fn wanted(arguments: Vec<String>) -> Result<Wanted> {
+    let mut wanted = Wanted {
+        time: Duration::from_secs(5),
+        readings: 50_000_000,
+        meters: 1_000_000,
+        names: Vec::new(),
+    };
+    for word in arguments {
+        match word.split_once('=') {
+            Some(("readings", number)) => wanted.readings = number.parse()?,
+            Some(("meters", number)) => wanted.meters = number.parse()?,
+            _ => match word.parse() {
+                Ok(seconds) => wanted.time = Duration::from_secs(seconds),
+                Err(_) => wanted.names.push(word),
+            },
+        }
+    }
+    Ok(wanted)
 }
