@@ -10,8 +10,11 @@ mod fold;
 mod journal;
 mod keys;
 mod manifest;
+mod merge;
 mod meter;
+mod months;
 mod plan;
+mod run;
 mod segment;
 mod table;
 mod verify;
@@ -142,6 +145,7 @@ fn prepare(
     let keys = Arc::new(keys?);
     let disk = Disk::open(&ground, data, Arc::clone(&keys))?;
     let head = disk.head()?;
+    disk.check_runs(&head)?;
     if keys.generation() < head.generation {
         return Err(Error::damaged(
             "keyring",

@@ -3,16 +3,18 @@
 
 mod purge;
 mod records;
+mod runs;
 
 use std::{io, path::Path, sync::Arc};
 
-use ems_crypto::seal::{DataKey, Sealer, aad};
-use parking_lot::Mutex;
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use ems_crypto::seal::{Sealer, aad};
+use parking_lot::{Mutex, RwLock};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{
     keys::{KeyTree, Token},
-    manifest::{Head, Manifest, SegmentMeta},
+    manifest::{Head, Manifest, RunMeta, SegmentMeta},
+    meter::Meter,
     vfs::{EngineFile, Ground},
     wire::{Malformed, Reader, Writer},
 };
@@ -57,19 +59,43 @@ pub(crate) struct FoldWrite {
     pub(crate) segments: Vec<Sealed<[u8; 28]>>,
     pub(crate) manifests: Vec<Sealed<Token>>,
     pub(crate) superseded: Vec<Sealed<[u8; 24]>>,
+    /// A new run, and its blocks.
+    pub(crate) run: Option<(u64, Vec<Sealed<Token>>)>,
+    /// Blocks of runs of which the rows went to segments.
+    pub(crate) spent: Vec<(u64, Token)>,
     pub(crate) records: Vec<Sealed<Token>>,
     pub(crate) ledger: Vec<(u64, Vec<u8>)>,
     pub(crate) head: Head,
 }
 
 impl FoldWrite {
+    /// Takes a meter's rows out of some runs: they are in segments of this fold.
+    pub(crate) fn spend(&mut self, meter: &Meter, runs: &[u64]) {
+        for run in runs {
+            self.spent.push((*run, meter.token));
+            self.head.spend(*run);
+        }
+    }
+
+    /// Lists the new run in the head, if it holds anything.
+    pub(crate) fn begin_run(&mut self) {
+        self.run.take_if(|(_, blocks)| blocks.is_empty());
+        if let Some((id, blocks)) = &self.run {
+            let blocks = u64::try_from(blocks.len()).unwrap_or(u64::MAX);
+            self.head.runs.push(RunMeta { id: *id, blocks });
+            self.head.next_run = id + 1;
+        }
+    }
+
     fn values(&self) -> impl Iterator<Item = &[u8]> {
         let segments = self.segments.iter().map(|row| row.value.as_deref());
         let manifests = self.manifests.iter().map(|row| row.value.as_deref());
         let superseded = self.superseded.iter().map(|row| row.value.as_deref());
         let records = self.records.iter().map(|row| row.value.as_deref());
         let ledger = self.ledger.iter().map(|(_, chunk)| Some(chunk.as_slice()));
-        let all = segments.chain(manifests).chain(superseded);
+        let blocks = self.run.iter().flat_map(|(_, blocks)| blocks);
+        let blocks = blocks.map(|block| block.value.as_deref());
+        let all = segments.chain(manifests).chain(superseded).chain(blocks);
         all.chain(records)
             .chain(ledger)
             .map(Option::unwrap_or_default)
@@ -81,6 +107,9 @@ pub(crate) struct Disk {
     db: EngineFile,
     /// Held by whoever writes.
     writing: Mutex<()>,
+    /// The state before a fold, as long as readers know no other: what the fold took away is found
+    /// here.
+    before: RwLock<Option<ReadTransaction>>,
     keys: Arc<KeyTree>,
     instance: [u8; 16],
     head_sealer: Sealer,
@@ -101,6 +130,7 @@ impl Disk {
         let disk = Self {
             db,
             writing: Mutex::new(()),
+            before: RwLock::new(None),
             instance: keys.instance(),
             keys,
             head_sealer: Sealer::new(&head?),
@@ -145,15 +175,16 @@ impl Disk {
         write.open_table(LEDGER).map_err(engine)?;
         self.put_head(
             &write,
-            Head {
+            &Head {
                 next_segment: 1,
+                next_run: 1,
                 ..Head::default()
             },
         )?;
         write.commit().map_err(engine)
     }
 
-    fn put_head(&self, write: &WriteTransaction, head: Head) -> Result<()> {
+    fn put_head(&self, write: &WriteTransaction, head: &Head) -> Result<()> {
         let sealed = self.head_sealer.seal(&self.aad(&[b"head"]), &head.encode());
         write
             .open_table(HEAD)
@@ -179,12 +210,24 @@ impl Disk {
         Head::decode(&bytes).map_err(|why| Error::damaged("engine.redb, head", why.to_string()))
     }
 
-    /// Applies a fold, whole or not at all; durable when it returns.
-    pub(crate) fn write(&self, fold: FoldWrite) -> Result<()> {
+    /// Applies a fold, whole or not at all. Once it is durable, `seen` is called, which lets readers
+    /// know; until it returns, they find what the fold takes away.
+    pub(crate) fn write(&self, fold: FoldWrite, seen: impl FnOnce()) -> Result<()> {
         let _one = self.writing.lock();
         self.db
             .expect_room(fold.values().count(), fold.values().map(<[u8]>::len).sum())?;
+        *self.before.write() = Some(self.db.begin_read()?);
+        let written = self.write_all(fold);
+        if written.is_ok() {
+            seen();
+        }
+        *self.before.write() = None;
+        written
+    }
+
+    fn write_all(&self, mut fold: FoldWrite) -> Result<()> {
         let write = self.db.begin_write()?;
+        runs::write(&write, &mut fold)?;
         put_all(&write, SEGMENTS, fold.segments)?;
         put_all(&write, MANIFESTS, fold.manifests)?;
         put_all(&write, SUPERSEDED, fold.superseded)?;
@@ -195,8 +238,24 @@ impl Disk {
                 table.insert(*first, sealed.as_slice()).map_err(engine)?;
             }
         }
-        self.put_head(&write, fold.head)?;
+        self.put_head(&write, &fold.head)?;
         write.commit().map_err(engine)
+    }
+
+    /// A value as readers know it: of now, or, while a fold is on its way to them, of before.
+    fn get<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K> + Copy>(
+        &self,
+        table: TableDefinition<'_, K, &'static [u8]>,
+        key: K,
+    ) -> Result<Option<Vec<u8>>> {
+        let found = look(&self.db.begin_read()?, table, key)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        match self.before.read().as_ref() {
+            Some(before) => look(before, table, key),
+            None => Ok(None),
+        }
     }
 
     fn aad(&self, parts: &[&[u8]]) -> Vec<u8> {
@@ -236,15 +295,12 @@ impl Disk {
         let key = segment_key(token, meta);
         let damaged =
             |why: &str| Error::damaged(format!("engine.redb, segment {}", hex(&key)), why);
-        let read = self.db.begin_read()?;
-        let table = read.open_table(SEGMENTS).map_err(engine)?;
-        let found = table
-            .get(key)
-            .map_err(engine)?
+        let found = self
+            .get(SEGMENTS, key)?
             .ok_or_else(|| damaged("it is gone"))?;
         let aad = self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]);
         let content = sealer
-            .open(&aad, found.value())
+            .open(&aad, &found)
             .map_err(|_| damaged("it does not open"))?;
         let block = segment::decode(&content, columns).map_err(|why| damaged(&why.to_string()))?;
         let as_listed = block.span() == Some((meta.first, meta.last))
@@ -282,10 +338,9 @@ impl Disk {
     }
 
     /// The manifest of a meter; empty where nothing was folded yet.
-    pub(crate) fn manifest(&self, token: Token, key: &DataKey) -> Result<Manifest> {
-        let read = self.db.begin_read()?;
+    fn manifest(&self, read: &ReadTransaction, sealer: &Sealer, token: Token) -> Result<Manifest> {
         let table = read.open_table(MANIFESTS).map_err(engine)?;
-        let Some(sealed) = table.get(token).map_err(engine)? else {
+        let Some(found) = table.get(token).map_err(engine)? else {
             return Ok(Manifest::default());
         };
         let damaged = || {
@@ -294,8 +349,8 @@ impl Disk {
                 "it does not open",
             )
         };
-        let content = Sealer::new(key)
-            .open(&self.aad(&[b"manifest", &token]), sealed.value())
+        let content = sealer
+            .open(&self.aad(&[b"manifest", &token]), found.value())
             .map_err(|_| damaged())?;
         Manifest::decode(&content).map_err(|_| damaged())
     }
@@ -412,6 +467,19 @@ fn ledger_entries(content: &[u8]) -> Result<Vec<Vec<u8>>, Malformed> {
     (0..input.count()?)
         .map(|_| input.bytes().map(<[u8]>::to_vec))
         .collect()
+}
+
+fn look<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K> + Copy>(
+    read: &ReadTransaction,
+    table: TableDefinition<'_, K, &'static [u8]>,
+    key: K,
+) -> Result<Option<Vec<u8>>> {
+    let table = match read.open_table(table) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        table => table.map_err(engine)?,
+    };
+    let found = table.get(key).map_err(engine)?;
+    Ok(found.map(|value| value.value().to_vec()))
 }
 
 fn put_all<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K>>(

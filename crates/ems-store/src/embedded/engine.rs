@@ -25,13 +25,14 @@ use super::{
     disk::Disk,
     keys::{KeyTree, Token},
     manifest::SegmentMeta,
-    meter::{Meter, State, View},
+    meter::{Meter, State},
+    table::Layer,
     vfs::Ground,
 };
 use crate::{Columns, Error, Piece, Record, Result, Table, subject::Subject};
 
-/// Whole segments held decoded, for scans that come again: some 1.5 MB each at most.
-const CACHED_SEGMENTS: usize = 32;
+/// Whole segments and blocks held decoded, for scans that come again: some 900 KB each at most.
+const CACHED: usize = 32;
 
 /// The shared state of an open embedded store.
 pub(crate) struct Engine {
@@ -46,7 +47,14 @@ pub(crate) struct Engine {
     pub(crate) records: RwLock<RecordSet>,
     pub(crate) ledger: RwLock<LedgerTail>,
     pub(crate) durable: watch::Sender<u64>,
-    segments: Mutex<lru::LruCache<(Token, u64), Arc<Block>>>,
+    blocks: Mutex<lru::LruCache<(Token, Place), Arc<Block>>>,
+}
+
+/// Where a block that is held decoded was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    Segment(u64),
+    Run(u64),
 }
 
 /// All records, in memory, and which of them the disk does not have yet.
@@ -122,8 +130,7 @@ impl Engine {
             return Err(fault);
         }
         let head = disk.head()?;
-        let cached =
-            std::num::NonZeroUsize::new(CACHED_SEGMENTS).unwrap_or(std::num::NonZeroUsize::MIN);
+        let cached = std::num::NonZeroUsize::new(CACHED).unwrap_or(std::num::NonZeroUsize::MIN);
         Ok(Self {
             options,
             ground,
@@ -138,7 +145,7 @@ impl Engine {
                 entries: Vec::new(),
             }),
             durable: watch::Sender::new(head.ledger),
-            segments: Mutex::new(lru::LruCache::new(cached)),
+            blocks: Mutex::new(lru::LruCache::new(cached)),
         })
     }
 
@@ -166,12 +173,13 @@ impl Engine {
         let forgotten = self.forgotten.load(Ordering::SeqCst);
         let subject = Subject::Meter(id.clone());
         let token = self.keys.meter_token(id);
-        let manifest = self.disk.manifest(token, &self.keys.existing(&subject)?)?;
+        let sealer = Sealer::new(&self.keys.existing(&subject)?);
+        let (manifest, young) = self.disk.stored(&sealer, token)?;
         let meter = Meter {
             id: id.clone(),
             token,
             pseudonym: OnceLock::new(),
-            state: RwLock::new(State::of(manifest)),
+            state: RwLock::new(State::of(manifest, &young)),
         };
         let mut meters = self.meters.write();
         if self.forgotten.load(Ordering::SeqCst) != forgotten {
@@ -189,17 +197,23 @@ impl Engine {
         let mut meters = self.meters.write();
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         meters.retain(|_, meter| meter.token != token);
-        let mut segments = self.segments.lock();
-        let of_it = segments.iter().map(|(key, _)| *key);
+        let mut blocks = self.blocks.lock();
+        let of_it = blocks.iter().map(|(key, _)| *key);
         let of_it: Vec<_> = of_it.filter(|key| key.0 == token).collect();
         for key in of_it {
-            segments.pop(&key);
+            blocks.pop(&key);
         }
     }
 
     /// The meters that were touched since the start.
     pub(crate) fn loaded(&self) -> Vec<Arc<Meter>> {
         self.meters.read().values().cloned().collect()
+    }
+
+    /// What a meter's own data is sealed under.
+    pub(crate) fn sealer(&self, meter: &Meter) -> Result<Sealer> {
+        let subject = Subject::Meter(meter.id.clone());
+        self.keys.existing(&subject).map(|key| Sealer::new(&key))
     }
 
     /// A segment of a meter, from the cache or from disk.
@@ -209,16 +223,36 @@ impl Engine {
         meta: SegmentMeta,
         columns: Columns,
     ) -> Result<Arc<Block>> {
-        let key = (meter.token, meta.id);
-        if let Some(block) = self.segments.lock().get(&key) {
+        let key = (meter.token, Place::Segment(meta.id));
+        if let Some(block) = self.blocks.lock().get(&key) {
             return Ok(Arc::clone(block));
         }
-        let sealer = Sealer::new(&self.keys.existing(&Subject::Meter(meter.id.clone()))?);
+        let sealer = self.sealer(meter)?;
         let block = Arc::new(self.disk.segment(&sealer, meter.token, meta, columns)?);
         if columns == Columns::All {
-            self.segments.lock().put(key, Arc::clone(&block));
+            self.blocks.lock().put(key, Arc::clone(&block));
         }
         Ok(block)
+    }
+
+    /// What the runs hold of a meter, as a layer; `None` where they hold nothing.
+    pub(crate) fn young(&self, meter: &Meter, state: &State) -> Result<Option<Layer>> {
+        let mut young: Option<Layer> = None;
+        for run in state.runs() {
+            let key = (meter.token, Place::Run(*run));
+            let known = self.blocks.lock().get(&key).cloned();
+            let rows = if let Some(rows) = known {
+                rows
+            } else {
+                let sealer = self.sealer(meter)?;
+                let rows = Arc::new(self.disk.block(&sealer, *run, meter.token)?);
+                self.blocks.lock().put(key, Arc::clone(&rows));
+                rows
+            };
+            let layer = Layer::of(Arc::unwrap_or_clone(rows));
+            young.get_or_insert_default().absorb(layer);
+        }
+        Ok(young)
     }
 
     /// Whether a scan from an instant finds all it needs in memory.
@@ -226,9 +260,13 @@ impl Engine {
         let Some(meter) = self.meters.read().get(id).cloned() else {
             return false;
         };
-        let segments = Arc::clone(&meter.state.read().manifest);
-        let next = segments.segments.iter().find(|meta| meta.last >= at);
-        next.is_none_or(|meta| self.segments.lock().contains(&(meter.token, meta.id)))
+        let state = meter.state.read();
+        let next = state.segments().iter().find(|meta| meta.last >= at);
+        let segment = next.map(|meta| Place::Segment(meta.id));
+        let runs = state.runs().iter().map(|run| Place::Run(*run));
+        let blocks = self.blocks.lock();
+        let mut wanted = segment.into_iter().chain(runs);
+        wanted.all(|place| blocks.contains(&(meter.token, place)))
     }
 
     /// A piece of a scan.
@@ -240,11 +278,8 @@ impl Engine {
             });
         };
         let state = meter.state.read();
-        let view = View {
-            active: &state.active,
-            frozen: &state.frozen,
-            manifest: &state.manifest,
-        };
+        let young = self.young(&meter, &state)?;
+        let view = state.view(None, young.as_ref());
         view.scan(range, columns, &|meta, columns| {
             self.segment(&meter, meta, columns)
         })

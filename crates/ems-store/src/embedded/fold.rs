@@ -1,35 +1,28 @@
-//! Folding: what is in memory and journal becomes segments, manifests, records and ledger chunks,
-//! in one transaction; then the journal and its key are destroyed. A crash at any point leaves the
-//! old state and its journal, or the new one.
-//!
-//! A month's new rows are merged with the segments they overlap, and with earlier small ones as long
-//! as those are not twice as large: each reading is rewritten a logarithmic number of times.
+//! Folding: what is in memory and journal becomes a run or segments, manifests, records and ledger
+//! chunks, in one transaction; then the journal and its key are destroyed. A crash at any point leaves
+//! the old state and its journal, or the new one.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    time::Instant,
 };
 
-use ems_core::{
-    block::Block,
-    time::{TimeRange, Timestamp, month_of, month_start},
-};
-use ems_crypto::seal::Sealer;
+use ems_core::{block::Block, time::TimeRange};
 
 use super::{
-    disk::{FoldWrite, Sealed, segment_key},
+    disk::FoldWrite,
     engine::Engine,
-    manifest::{Head, Manifest, SegmentMeta},
-    meter::{Meter, lay_over},
-    segment,
-    table::Layer,
+    manifest::{Head, Manifest},
+    merge::Merge,
+    meter::Meter,
+    months, run, segment,
     writer::retire,
 };
-use crate::{Columns, Error, Result, Table, subject::Subject};
+use crate::{Error, Result, Table, subject::Subject};
 
 /// What a fold is to bring to disk.
 pub(crate) struct FoldJob {
@@ -47,11 +40,7 @@ impl FoldJob {
         let mut meters = engine.loaded();
         meters.retain(|meter| {
             let mut state = meter.state.write();
-            if state.active.is_empty() {
-                return false;
-            }
-            state.frozen = Arc::new(std::mem::take(&mut state.active));
-            true
+            state.freeze()
         });
         let records = engine.records.write().changed.drain().collect();
         let ledger_end = engine.ledger.read().end();
@@ -81,23 +70,16 @@ impl Folder {
         let (jobs, queue) = mpsc::channel::<FoldJob>();
         let (told, attempts) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("ems-folder".into());
-        let work = move || {
-            for job in queue {
-                loop {
-                    let attempt = fold(&engine, &job);
-                    let failed = attempt.is_err();
-                    if told.send(attempt).is_err() || stopped.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    if !failed {
-                        break;
-                    }
-                    std::thread::sleep(engine.ground.retry);
-                }
-            }
+        let work = Work {
+            engine,
+            jobs: queue,
+            told,
+            stop: Arc::clone(&stop),
+            merge: None,
+            merged: 0,
         };
+        let work = move || work.run();
         let thread = thread.spawn(work).map_err(Error::io("folder thread"))?;
         Ok(Self {
             jobs: Some(jobs),
@@ -150,20 +132,119 @@ impl Drop for Folder {
     }
 }
 
+/// What the thread does next.
+enum Next {
+    Fold(FoldJob),
+    /// No fold waits, and a merge is under way.
+    Merge,
+    End,
+}
+
+/// The thread's side.
+struct Work {
+    engine: Arc<Engine>,
+    jobs: mpsc::Receiver<FoldJob>,
+    told: mpsc::Sender<Result<()>>,
+    stop: Arc<AtomicBool>,
+    /// The merge under way.
+    merge: Option<Merge>,
+    /// The last run that a merge took in, or gave up.
+    merged: u64,
+}
+
+impl Work {
+    fn run(mut self) {
+        loop {
+            let next = self.next();
+            let began = Instant::now();
+            match next {
+                Next::Fold(job) if !self.fold(&job) => return,
+                Next::End => return,
+                Next::Fold(_) | Next::Merge => {}
+            }
+            // Under load a merge gets as much time as the folds, and all of it when runs pile up.
+            let share = began.elapsed();
+            let began = Instant::now();
+            while self.merge_on() && (began.elapsed() < share || self.is_pressed()) {}
+        }
+    }
+
+    fn next(&self) -> Next {
+        if self.stop.load(Ordering::SeqCst) {
+            return Next::End;
+        }
+        if self.merge.is_none() {
+            return self.jobs.recv().map_or(Next::End, Next::Fold);
+        }
+        match self.jobs.try_recv() {
+            Ok(job) => Next::Fold(job),
+            Err(mpsc::TryRecvError::Empty) => Next::Merge,
+            Err(mpsc::TryRecvError::Disconnected) => Next::End,
+        }
+    }
+
+    /// Tries until it is done; false where nobody waits for it any more.
+    fn fold(&self, job: &FoldJob) -> bool {
+        loop {
+            let attempt = fold(&self.engine, job);
+            let failed = attempt.is_err();
+            if self.told.send(attempt).is_err() || self.stop.load(Ordering::SeqCst) {
+                return false;
+            }
+            if !failed {
+                return true;
+            }
+            std::thread::sleep(self.engine.ground.retry);
+        }
+    }
+
+    /// One step of a merge, if one is due; whether there is more to do.
+    fn merge_on(&mut self) -> bool {
+        match self.try_merge() {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::warn!(%error, "runs could not be merged; trying again with the next");
+                self.merge = None;
+                false
+            }
+        }
+    }
+
+    fn try_merge(&mut self) -> Result<bool> {
+        if self.stop.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        if self.merge.is_none() {
+            self.merge = Merge::due(&self.engine, self.merged)?;
+        }
+        let Some(merge) = &mut self.merge else {
+            return Ok(false);
+        };
+        self.merged = merge.last();
+        let more = merge.step(&self.engine)?;
+        if !more {
+            self.merge = None;
+        }
+        Ok(more)
+    }
+
+    /// Whether there are so many runs that the next fold has to wait for their merge.
+    fn is_pressed(&self) -> bool {
+        let head = self.engine.disk.head();
+        head.is_ok_and(|head| next_run(&head).is_none())
+    }
+}
+
 fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
     let old = engine.disk.head()?;
     let mut write = FoldWrite {
+        run: next_run(&old).map(|run| (run, Vec::new())),
         head: old,
         ..FoldWrite::default()
     };
-    let mut manifests = Vec::with_capacity(job.meters.len());
+    let mut folded = Vec::with_capacity(job.meters.len());
     for meter in &job.meters {
-        manifests.push(Arc::new(fold_meter(
-            engine,
-            meter,
-            job.sequence,
-            &mut write,
-        )?));
+        folded.push(fold_meter(engine, meter, job.sequence, &mut write)?);
     }
     {
         let records = engine.records.read();
@@ -178,68 +259,54 @@ fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
         let count = usize::try_from(job.ledger_end - tail.first).unwrap_or(usize::MAX);
         tail.entries.iter().take(count).cloned().collect()
     };
-    write.ledger = engine.disk.seal_ledger(old.ledger, &entries);
+    write.ledger = engine.disk.seal_ledger(write.head.ledger, &entries);
     write.head = Head {
         journal: job.journal,
         sequence: job.sequence,
         ledger: job.ledger_end,
         generation: engine.keys.generation(),
-        next_segment: write.head.next_segment,
+        ..write.head
     };
-    engine.disk.write(write)?;
-    for (meter, manifest) in job.meters.iter().zip(manifests) {
-        let mut state = meter.state.write();
-        state.manifest = manifest;
-        state.frozen = Arc::default();
-    }
-    {
+    write.begin_run();
+    engine.disk.write(write, || {
+        let meters = job.meters.iter().zip(folded);
+        meters.for_each(|(meter, folded)| folded.tell(meter));
         let mut tail = engine.ledger.write();
         tail.entries.drain(..entries.len());
         tail.first = job.ledger_end;
-    }
-    let folded = engine
-        .keys
-        .journals()
-        .into_iter()
-        .filter(|number| *number <= job.journal);
-    folded
-        .into_iter()
+    })?;
+    let journals = engine.keys.journals().into_iter();
+    journals
+        .filter(|number| *number <= job.journal)
         .try_for_each(|number| retire(engine, number))
 }
 
-/// Brings the frozen layer of one meter to segments; returns the meter's new manifest.
+/// Where the rows of a meter went.
+enum Folded {
+    Run(u64),
+    Segments(Manifest),
+}
+
+impl Folded {
+    fn tell(self, meter: &Meter) {
+        let mut state = meter.state.write();
+        match self {
+            Self::Run(run) => state.folded_to_run(run),
+            Self::Segments(manifest) => state.folded_to(manifest),
+        }
+    }
+}
+
+/// Brings the frozen layer of one meter to the new run, or to segments.
 fn fold_meter(
     engine: &Engine,
     meter: &Meter,
     sequence: u64,
     write: &mut FoldWrite,
-) -> Result<Manifest> {
-    let (layer, old) = {
-        let state = meter.state.read();
-        (Arc::clone(&state.frozen), Arc::clone(&state.manifest))
-    };
-    let sealer = Sealer::new(&engine.keys.existing(&Subject::Meter(meter.id.clone()))?);
-    let mut months: BTreeMap<u32, Vec<SegmentMeta>> = BTreeMap::new();
-    for meta in &old.segments {
-        months.entry(meta.month).or_default().push(*meta);
-    }
-    let mut rest = Some(TimeRange::ALL);
-    while let Some((first, _)) = rest.and_then(|range| layer.span(range)) {
-        let month = month_of(first);
-        months.entry(month).or_default();
-        rest = TimeRange::new(month_start(month + 1), Timestamp::MAX);
-    }
-    let mut manifest = Manifest::default();
-    for (month, metas) in months {
-        let work = Month {
-            engine,
-            meter,
-            layer: &layer,
-            sealer: &sealer,
-            number: month,
-        };
-        manifest.segments.extend(work.fold(&metas, write)?);
-    }
+) -> Result<Folded> {
+    let state = meter.state.read().below();
+    let layer = state.frozen().unwrap_or_default();
+    let sealer = engine.sealer(meter)?;
     if !layer.superseded().is_empty() {
         let content = segment::encode_superseded(layer.superseded());
         write.superseded.push(engine.disk.seal_superseded(
@@ -249,123 +316,32 @@ fn fold_meter(
             &content,
         ));
     }
-    write
-        .manifests
-        .push(engine.disk.seal_manifest(&sealer, meter.token, &manifest));
-    Ok(manifest)
+    // Rows in runs never stand for older ones: what is counted twice nowhere is counted at a glance.
+    let new = layer.deleted().is_empty() && layer.superseded().is_empty();
+    let few = layer.count(TimeRange::ALL) <= run::MOST;
+    if let (true, Some((run, blocks))) = (new && few, &mut write.run) {
+        let rows: Block = layer.rows(TimeRange::ALL).collect();
+        let content = run::encode(&meter.id, &rows);
+        let owner = engine.keys.subject_token(&Subject::Meter(meter.id.clone()));
+        let place = (owner, meter.token);
+        blocks.push(engine.disk.seal_block(&sealer, place, *run, &content));
+        return Ok(Folded::Run(*run));
+    }
+    let layer = match engine.young(meter, &state)? {
+        Some(mut young) => {
+            young.absorb(Arc::unwrap_or_clone(layer));
+            Arc::new(young)
+        }
+        None => layer,
+    };
+    let manifest = months::fold(engine, (meter, &sealer), (&layer, state.segments()), write)?;
+    write.spend(meter, state.runs());
+    Ok(Folded::Segments(manifest))
 }
 
-/// One month of one meter.
-struct Month<'a> {
-    engine: &'a Engine,
-    meter: &'a Meter,
-    layer: &'a Layer,
-    sealer: &'a Sealer,
-    number: u32,
-}
-
-impl Month<'_> {
-    /// The month's segments after the fold.
-    fn fold(&self, metas: &[SegmentMeta], write: &mut FoldWrite) -> Result<Vec<SegmentMeta>> {
-        let range = month_range(self.number);
-        let span = self.layer.span(range);
-        let affected = |meta: &SegmentMeta| {
-            let overlaps =
-                span.is_some_and(|(first, last)| first <= meta.last && meta.first <= last);
-            let gone = |range: &TimeRange| range.start() <= meta.last && meta.first < range.end();
-            overlaps || self.layer.deleted().iter().any(gone)
-        };
-        let mut from = metas.iter().position(affected).unwrap_or(metas.len());
-        let until = metas
-            .iter()
-            .rposition(affected)
-            .map_or(from, |last| last + 1);
-        if span.is_none() && from == until {
-            return Ok(metas.to_vec());
-        }
-        // New rows between two segments go where they belong.
-        if from == metas.len()
-            && let Some((first, _)) = span
-        {
-            from = metas.partition_point(|meta| meta.last < first);
-        }
-        let until = until.max(from);
-        let from = self.draw_in_small(metas, from, until);
-        let (before, rest) = metas.split_at_checked(from).unwrap_or((metas, &[]));
-        let (merged, after) = rest.split_at_checked(until - from).unwrap_or((rest, &[]));
-        let mut folded = before.to_vec();
-        folded.extend(self.rewrite(merged, range, write)?);
-        folded.extend(after);
-        Ok(folded)
-    }
-
-    /// Goes back over earlier segments that are small beside what is merged.
-    fn draw_in_small(&self, metas: &[SegmentMeta], mut from: usize, until: usize) -> usize {
-        let rows = self.layer.count(month_range(self.number));
-        let most = u64::try_from(segment::MOST).unwrap_or(u64::MAX);
-        let mut total = rows
-            + metas
-                .iter()
-                .take(until)
-                .skip(from)
-                .map(|meta| meta.count)
-                .sum::<u64>();
-        while let Some(meta) = from.checked_sub(1).and_then(|place| metas.get(place)) {
-            if meta.count >= most || meta.count > total.saturating_mul(2) {
-                break;
-            }
-            total += meta.count;
-            from -= 1;
-        }
-        from
-    }
-
-    /// Replaces some segments by new ones that hold their readings and the layer's.
-    fn rewrite(
-        &self,
-        merged: &[SegmentMeta],
-        range: TimeRange,
-        write: &mut FoldWrite,
-    ) -> Result<Vec<SegmentMeta>> {
-        let mut older = Block::default();
-        for meta in merged {
-            let block = self.engine.segment(self.meter, *meta, Columns::All)?;
-            older.extend(Arc::unwrap_or_clone(block));
-            write.segments.push(Sealed {
-                key: segment_key(self.meter.token, *meta),
-                value: None,
-            });
-        }
-        let rows = lay_over(older, self.layer, range);
-        let mut metas = Vec::new();
-        for start in (0..rows.len()).step_by(segment::MOST) {
-            let block = rows.slice(start, rows.len().min(start + segment::MOST));
-            let Some((first, last)) = block.span() else {
-                continue;
-            };
-            let id = write.head.next_segment;
-            write.head.next_segment += 1;
-            let count = u64::try_from(block.len()).unwrap_or(u64::MAX);
-            let meta = SegmentMeta {
-                month: self.number,
-                id,
-                first,
-                last,
-                count,
-            };
-            let content = segment::encode(&block).map_err(|why| Error::Engine(why.to_string()))?;
-            write.segments.push(self.engine.disk.seal_segment(
-                self.sealer,
-                self.meter.token,
-                meta,
-                &content,
-            ));
-            metas.push(meta);
-        }
-        Ok(metas)
-    }
-}
-
-fn month_range(month: u32) -> TimeRange {
-    TimeRange::new(month_start(month), month_start(month + 1)).unwrap_or(TimeRange::ALL)
+/// The run that a fold may write: none as long as the oldest is so far behind that a merge must come
+/// first.
+fn next_run(head: &Head) -> Option<u64> {
+    let oldest = head.runs.first().map_or(head.next_run, |run| run.id);
+    (head.next_run - oldest < run::SPAN).then_some(head.next_run)
 }

@@ -1,11 +1,12 @@
-//! Where the folded state stands: how far it reaches, and which segments each meter has.
+//! Where the folded state stands: how far it reaches, which runs there are, and which segments each
+//! meter has.
 
 use ems_core::time::Timestamp;
 
 use super::wire::{Malformed, Reader, Writer};
 
 /// How far the folded state reaches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     /// The last journal that is folded wholly.
     pub(crate) journal: u64,
@@ -17,11 +18,30 @@ pub(crate) struct Head {
     pub(crate) generation: u64,
     /// The id of the next segment.
     pub(crate) next_segment: u64,
+    /// The id of the next run.
+    pub(crate) next_run: u64,
+    /// The runs that hold something, ascending.
+    pub(crate) runs: Vec<RunMeta>,
+}
+
+/// One run: how many meters have rows in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunMeta {
+    pub(crate) id: u64,
+    pub(crate) blocks: u64,
 }
 
 impl Head {
+    /// Notes that a run holds one block less. A run that holds none is no more.
+    pub(crate) fn spend(&mut self, run: u64) {
+        if let Some(meta) = self.runs.iter_mut().find(|meta| meta.id == run) {
+            meta.blocks = meta.blocks.saturating_sub(1);
+        }
+        self.runs.retain(|meta| meta.blocks > 0);
+    }
+
     /// The content to be sealed.
-    pub(crate) fn encode(self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         for value in [
             self.journal,
@@ -29,8 +49,14 @@ impl Head {
             self.ledger,
             self.generation,
             self.next_segment,
+            self.next_run,
         ] {
             out.u64(value);
+        }
+        out.count(self.runs.len());
+        for run in &self.runs {
+            out.u64(run.id);
+            out.u64(run.blocks);
         }
         out.0
     }
@@ -38,13 +64,21 @@ impl Head {
     /// Reads a content back.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut input = Reader(bytes);
-        Ok(Self {
+        let mut head = Self {
             journal: input.u64()?,
             sequence: input.u64()?,
             ledger: input.u64()?,
             generation: input.u64()?,
             next_segment: input.u64()?,
-        })
+            next_run: input.u64()?,
+            runs: Vec::new(),
+        };
+        for _ in 0..input.count()? {
+            let (id, blocks) = (input.u64()?, input.u64()?);
+            head.runs.push(RunMeta { id, blocks });
+        }
+        input.end()?;
+        Ok(head)
     }
 }
 
@@ -65,6 +99,12 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
+    /// The first and the last instant.
+    pub(crate) fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let first = self.segments.first().map(|meta| meta.first);
+        first.zip(self.segments.last().map(|meta| meta.last))
+    }
+
     /// The content to be sealed.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();

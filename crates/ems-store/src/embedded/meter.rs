@@ -1,5 +1,5 @@
-//! One meter: its segments on disk, a frozen layer on its way there, and the active layer above. A
-//! scan merges them, the later write winning.
+//! One meter: its segments on disk, its young rows in runs above them, a frozen layer on its way there,
+//! and the active layer on top. A scan merges them, the later write winning.
 
 use std::sync::{Arc, OnceLock};
 
@@ -28,27 +28,124 @@ pub(crate) struct Meter {
     pub(crate) state: RwLock<State>,
 }
 
-/// What changes of a meter.
+/// What changes of a meter. Small where nothing is in memory: there may be a million of them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    pub(crate) manifest: Arc<Manifest>,
-    pub(crate) frozen: Arc<Layer>,
-    pub(crate) active: Layer,
+    /// Its segments; `None` for none.
+    manifest: Option<Arc<Manifest>>,
+    /// The runs that hold rows of it, ascending: newer than its segments.
+    runs: Vec<u64>,
+    /// On its way to a run or to segments.
+    frozen: Option<Arc<Layer>>,
+    active: Option<Box<Layer>>,
     pub(crate) statistics: MeterStatistics,
 }
 
 impl State {
-    /// The state of a meter of which nothing is in memory.
-    pub(crate) fn of(manifest: Manifest) -> Self {
-        let readings = manifest.segments.iter().map(|meta| meta.count).sum();
-        let first = manifest.segments.first().map(|meta| meta.first);
-        let span = first.zip(manifest.segments.last().map(|meta| meta.last));
-        let statistics = MeterStatistics { readings, span };
-        Self {
-            manifest: Arc::new(manifest),
+    /// The state of a meter of which nothing is in memory: its segments, and its rows in runs.
+    pub(crate) fn of(manifest: Manifest, young: &[(u64, Block)]) -> Self {
+        let mut statistics = MeterStatistics {
+            readings: manifest.segments.iter().map(|meta| meta.count).sum(),
+            span: manifest.span(),
+        };
+        for (_, rows) in young {
+            statistics.readings += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            statistics.span = joined(statistics.span, rows.span());
+        }
+        let mut state = Self {
+            runs: young.iter().map(|(run, _)| *run).collect(),
             statistics,
             ..Self::default()
+        };
+        state.fold_to(manifest);
+        state
+    }
+
+    /// Its segments, ascending.
+    pub(crate) fn segments(&self) -> &[SegmentMeta] {
+        self.manifest
+            .as_ref()
+            .map_or(&[], |manifest| &manifest.segments)
+    }
+
+    /// The runs that hold rows of it, ascending.
+    pub(crate) fn runs(&self) -> &[u64] {
+        &self.runs
+    }
+
+    /// What lies below what is still written to.
+    pub(crate) fn below(&self) -> Self {
+        Self {
+            manifest: self.manifest.clone(),
+            runs: self.runs.clone(),
+            frozen: self.frozen.clone(),
+            active: None,
+            statistics: self.statistics,
         }
+    }
+
+    /// Lays a layer over all that is there.
+    pub(crate) fn absorb(&mut self, layer: Layer) {
+        if !layer.is_empty() {
+            self.active.get_or_insert_default().absorb(layer);
+        }
+    }
+
+    /// Sets what is in memory aside to be folded; whether there is anything.
+    pub(crate) fn freeze(&mut self) -> bool {
+        self.frozen = self.active.take().map(|layer| Arc::from(*layer));
+        self.frozen.is_some()
+    }
+
+    /// What is set aside.
+    pub(crate) fn frozen(&self) -> Option<Arc<Layer>> {
+        self.frozen.clone()
+    }
+
+    /// What was set aside is in a run now.
+    pub(crate) fn folded_to_run(&mut self, run: u64) {
+        self.frozen = None;
+        self.runs.push(run);
+    }
+
+    /// What was set aside, and what some runs held, is in segments now.
+    pub(crate) fn folded_to(&mut self, manifest: Manifest) {
+        self.frozen = None;
+        self.merged_to(manifest);
+    }
+
+    /// What the runs held is in segments now.
+    pub(crate) fn merged_to(&mut self, manifest: Manifest) {
+        self.runs = Vec::new();
+        self.fold_to(manifest);
+    }
+
+    fn fold_to(&mut self, manifest: Manifest) {
+        let some = !manifest.segments.is_empty();
+        self.manifest = some.then(|| Arc::new(manifest));
+    }
+
+    /// The layers as they lie over each other. `young` is what the runs hold; `above` lies over all.
+    pub(crate) fn view<'a>(
+        &'a self,
+        above: Option<&'a Layer>,
+        young: Option<&'a Layer>,
+    ) -> View<'a> {
+        let layers = [above, self.active.as_deref(), self.frozen.as_deref(), young];
+        View {
+            layers: layers.into_iter().flatten().collect(),
+            segments: self.segments(),
+        }
+    }
+}
+
+fn joined(
+    one: Option<(Timestamp, Timestamp)>,
+    other: Option<(Timestamp, Timestamp)>,
+) -> Option<(Timestamp, Timestamp)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+        (one, other) => one.or(other),
     }
 }
 
@@ -57,15 +154,15 @@ pub(crate) type Load<'a> = &'a dyn Fn(SegmentMeta, Columns) -> Result<Arc<Block>
 
 /// The layers of a meter at one moment.
 pub(crate) struct View<'a> {
-    pub(crate) active: &'a Layer,
-    pub(crate) frozen: &'a Layer,
-    pub(crate) manifest: &'a Manifest,
+    /// Those in memory and in runs, the newest first.
+    layers: Vec<&'a Layer>,
+    segments: &'a [SegmentMeta],
 }
 
 impl View<'_> {
     /// The reading at an instant.
     pub(crate) fn find(&self, at: Timestamp, load: Load<'_>) -> Result<Option<Reading>> {
-        for layer in [self.active, self.frozen] {
+        for layer in &self.layers {
             match layer.at(at) {
                 Known::Row(row) => return Ok(Some(row)),
                 Known::Deleted => return Ok(None),
@@ -85,11 +182,8 @@ impl View<'_> {
 
     /// The first segment that does not end before `at`.
     fn segment_from(&self, at: Timestamp) -> Option<SegmentMeta> {
-        let place = self
-            .manifest
-            .segments
-            .partition_point(|meta| meta.last < at);
-        self.manifest.segments.get(place).copied()
+        let place = self.segments.partition_point(|meta| meta.last < at);
+        self.segments.get(place).copied()
     }
 
     /// The readings from the start of `range` as far as one segment, or as many rows in memory as a
@@ -112,10 +206,7 @@ impl View<'_> {
             None => None,
         };
         let hidden = self
-            .active
-            .deleted()
-            .iter()
-            .chain(self.frozen.deleted())
+            .deleted(self.layers.len())
             .any(|gone| gone.intersect(window).is_some());
         let block = match stored {
             None => rows,
@@ -125,7 +216,13 @@ impl View<'_> {
         Ok(Piece { block, until })
     }
 
-    /// Rows of both layers from the start of `range` to `until`, at most a segment's worth: then
+    /// What the newest `count` layers delete of those below.
+    fn deleted(&self, count: usize) -> impl Iterator<Item = &TimeRange> {
+        let newest = self.layers.iter().take(count);
+        newest.flat_map(|layer| layer.deleted())
+    }
+
+    /// Rows of all layers from the start of `range` to `until`, at most a segment's worth: then
     /// `until` is drawn in.
     fn rows_in_memory(&self, range: TimeRange, until: Timestamp) -> (Block, Timestamp) {
         let mut rows = Block::default();
@@ -133,46 +230,56 @@ impl View<'_> {
             return (rows, until);
         };
         // Mostly only one layer has any, and all of it came in order.
-        let short = |rows: &Block| rows.len() <= segment::MOST;
-        if self.frozen.is_empty()
-            && let Some(rows) = self.active.columns(window).filter(short)
-        {
-            return (rows, until);
-        }
-        let gone = |row: &Reading| {
-            let deleted = self.active.deleted();
-            !deleted.iter().any(|range| range.contains(row.at))
-        };
-        let mut active = self.active.rows(window).peekable();
-        let mut frozen = self.frozen.rows(window).filter(gone).peekable();
-        loop {
-            let next = match (active.peek(), frozen.peek()) {
-                (Some(above), Some(below)) if below.at < above.at => frozen.next(),
-                (Some(above), below) => {
-                    if below.is_some_and(|below| below.at == above.at) {
-                        frozen.next();
-                    }
-                    active.next()
+        let mut with_rows = self.layers.iter().enumerate().filter(|(_, layer)| {
+            // Asked of the whole layer: cheaper than of the window, and nearly as good.
+            layer.last().is_some_and(|last| window.start() <= last)
+        });
+        match (with_rows.next(), with_rows.next()) {
+            (None, _) => return (rows, until),
+            (Some((above, layer)), None) if self.deleted(above).next().is_none() => {
+                let short = |rows: &Block| rows.len() <= segment::MOST;
+                if let Some(rows) = layer.columns(window).filter(short) {
+                    return (rows, until);
                 }
-                (None, _) => frozen.next(),
-            };
-            match next {
-                Some(row) if rows.len() == segment::MOST => return (rows, row.at),
-                Some(row) => drop(rows.push(row)),
-                None => return (rows, until),
             }
+            _ => {}
+        }
+        let mut cursors: Vec<_> = self
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(above, layer)| {
+                let gone = move |at| self.deleted(above).any(|range| range.contains(at));
+                layer
+                    .rows(window)
+                    .filter(move |row| !gone(row.at))
+                    .peekable()
+            })
+            .collect();
+        loop {
+            let next = cursors
+                .iter_mut()
+                .filter_map(|rows| rows.peek().map(|row| row.at));
+            let Some(at) = next.min() else {
+                return (rows, until);
+            };
+            if rows.len() == segment::MOST {
+                return (rows, at);
+            }
+            // The newest layer's row; those of the others at the same time are passed over.
+            let mut newest = None;
+            for cursor in &mut cursors {
+                let row = cursor.next_if(|row| row.at == at);
+                newest = newest.or(row);
+            }
+            newest.into_iter().for_each(|row| drop(rows.push(row)));
         }
     }
 
     /// Lays rows over a segment's part, of which what was deleted is left out.
     fn merge(&self, stored: &Block, rows: &Block) -> Block {
-        let deleted = [self.active.deleted(), self.frozen.deleted()];
-        let gone = |at| {
-            deleted
-                .into_iter()
-                .flatten()
-                .any(|range: &TimeRange| range.contains(at))
-        };
+        let all = self.layers.len();
+        let gone = |at| self.deleted(all).any(|range| range.contains(at));
         let mut stored = stored.iter().filter(|row| !gone(row.at)).peekable();
         let mut merged = Block::with_capacity(rows.len());
         for row in rows.iter() {

@@ -14,8 +14,8 @@ use super::{
     codec::{Entry, GroupWriter},
     disk::hex,
     engine::Engine,
-    meter::{Meter, State, View},
-    table::{Known, Layer},
+    meter::{Load, Meter},
+    table::Layer,
 };
 use crate::{
     Batch, Counts, Deletion, Error, Expect, Outcome, Record, RecordChange, Result, Table,
@@ -227,15 +227,10 @@ impl<'a> Plan<'a> {
         let Some(staged) = self.meters.get_mut(&deletion.meter) else {
             return Ok(0);
         };
-        let state = staged.meter.state.read();
-        let mut active = state.active.clone();
-        active.absorb(staged.layer.clone());
-        let view = View {
-            active: &active,
-            frozen: &state.frozen,
-            manifest: &state.manifest,
-        };
         let engine = self.engine;
+        let state = staged.meter.state.read();
+        let young = engine.young(&staged.meter, &state)?;
+        let view = state.view(Some(&staged.layer), young.as_ref());
         let found = view.count(deletion.range, &|meta, columns| {
             engine.segment(&staged.meter, meta, columns)
         })?;
@@ -248,7 +243,10 @@ impl<'a> Plan<'a> {
         let Some(staged) = self.meters.get_mut(id) else {
             return Ok(());
         };
+        let engine = self.engine;
         let state = staged.meter.state.read();
+        // Read once, and only if a row comes that is not the latest.
+        let mut young: Option<Option<Layer>> = None;
         let mut last = state
             .statistics
             .span
@@ -259,13 +257,14 @@ impl<'a> Plan<'a> {
             let old = if newest {
                 None
             } else {
-                find(
-                    self.engine,
-                    &staged.meter,
-                    &state,
-                    &staged.layer,
-                    reading.at,
-                )?
+                let young = match &young {
+                    Some(young) => young.as_ref(),
+                    None => young.insert(engine.young(&staged.meter, &state)?).as_ref(),
+                };
+                let view = state.view(Some(&staged.layer), young);
+                view.find(reading.at, &|meta, columns| {
+                    engine.segment(&staged.meter, meta, columns)
+                })?
             };
             match old {
                 Some(old) if old == *reading => {
@@ -332,16 +331,12 @@ fn described(records: &[RecordChange]) -> Vec<MeterId> {
 
 fn apply_to_meter(engine: &Engine, meter: &Meter, staged: Staged) -> Result<()> {
     let mut state = meter.state.write();
-    state.active.absorb(staged.layer);
+    state.absorb(staged.layer);
     if staged.deleted > 0 {
-        let view = View {
-            active: &state.active,
-            frozen: &state.frozen,
-            manifest: &state.manifest,
-        };
-        state.statistics = view.count(TimeRange::ALL, &|meta, columns| {
-            engine.segment(meter, meta, columns)
-        })?;
+        let young = engine.young(meter, &state)?;
+        let view = state.view(None, young.as_ref());
+        let load: Load<'_> = &|meta, columns| engine.segment(meter, meta, columns);
+        state.statistics = view.count(TimeRange::ALL, load)?;
         return Ok(());
     }
     state.statistics.readings += staged.accepted;
@@ -350,26 +345,6 @@ fn apply_to_meter(engine: &Engine, meter: &Meter, staged: Staged) -> Result<()> 
         state.statistics.span = Some((old_first.min(first), old_last.max(last)));
     }
     Ok(())
-}
-
-fn find(
-    engine: &Engine,
-    meter: &Meter,
-    state: &State,
-    layer: &Layer,
-    at: Timestamp,
-) -> Result<Option<Reading>> {
-    match layer.at(at) {
-        Known::Row(row) => return Ok(Some(row)),
-        Known::Deleted => return Ok(None),
-        Known::Unknown => {}
-    }
-    let view = View {
-        active: &state.active,
-        frozen: &state.frozen,
-        manifest: &state.manifest,
-    };
-    view.find(at, &|meta, columns| engine.segment(meter, meta, columns))
 }
 
 /// An event in its final form: with the counts that only the store knows.

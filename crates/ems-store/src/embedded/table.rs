@@ -33,6 +33,14 @@ pub(crate) enum Known {
 }
 
 impl Layer {
+    /// A layer of some rows.
+    pub(crate) fn of(rows: Block) -> Self {
+        Self {
+            rows,
+            ..Self::default()
+        }
+    }
+
     /// Whether nothing would be lost without it.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()

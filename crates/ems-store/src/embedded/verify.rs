@@ -90,6 +90,17 @@ fn verify_meters(engine: &Engine, report: &mut Report) -> Result<()> {
             ));
         }
     }
+    for run in engine.disk.head()?.runs {
+        for token in engine.disk.tokens(run.id)? {
+            if !manifests.contains(&token) {
+                report.faults.push(format!(
+                    "engine.redb, run {}, block {}: no meter of its name is known",
+                    run.id,
+                    hex(&token)
+                ));
+            }
+        }
+    }
     for token in engine.disk.manifest_tokens()? {
         if !manifests.contains(&token) {
             report.faults.push(format!(
@@ -112,7 +123,7 @@ fn verify_meter(
     report.readings += state.statistics.readings;
     let sealer = Sealer::new(&engine.keys.existing(&Subject::Meter(id.clone()))?);
     report.superseded += engine.disk.superseded(&sealer, meter.token)?;
-    for meta in &state.manifest.segments {
+    for meta in state.segments() {
         listed.insert(segment_key(meter.token, *meta));
         match engine
             .disk

@@ -4,7 +4,8 @@ use super::{Disk, MANIFESTS, SEGMENTS, SUPERSEDED, engine};
 use crate::{Result, embedded::keys::Token};
 
 impl Disk {
-    /// Removes the manifest, the segments and the replaced values of a meter. Durable when it
+    /// Removes the manifest, the segments and the replaced values of a meter. Its rows in runs went
+    /// with the fold of their deletion. Durable when it
     /// returns. Its record went with the fold before.
     pub(crate) fn purge(&self, token: Token) -> Result<()> {
         let _one = self.writing.lock();

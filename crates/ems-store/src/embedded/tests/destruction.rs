@@ -53,7 +53,8 @@ fn recover(data: &Path, keyring: &Path, root: &RootKey) -> Found {
     let token = tree.token("meter", NAME);
     for key in &keys {
         let sealer = Sealer::new(key);
-        let manifest = disk.manifest(token, key).unwrap_or_default();
+        let (manifest, young) = disk.stored(&sealer, token).unwrap_or_default();
+        found.stored += young.iter().map(|(_, rows)| rows.len()).sum::<usize>();
         for meta in &manifest.segments {
             let block = disk.segment(&sealer, token, *meta, Columns::All);
             found.stored += block.map_or(0, |block| block.len());
