@@ -70,25 +70,19 @@ impl Month<'_> {
     fn fold(&self, metas: &[SegmentMeta], write: &mut FoldWrite) -> Result<Vec<SegmentMeta>> {
         let range = month_range(self.number);
         let span = self.layer.span(range);
-        let affected = |meta: &SegmentMeta| {
-            let overlaps =
-                span.is_some_and(|(first, last)| first <= meta.last && meta.first <= last);
+        let cut = |meta: &SegmentMeta| {
             let gone = |range: &TimeRange| range.start() <= meta.last && meta.first < range.end();
-            overlaps || self.layer.deleted().iter().any(gone)
+            self.layer.deleted().iter().any(gone)
         };
-        let mut from = metas.iter().position(affected).unwrap_or(metas.len());
-        let until = metas
-            .iter()
-            .rposition(affected)
-            .map_or(from, |last| last + 1);
-        if span.is_none() && from == until {
+        let mut from = metas.iter().position(cut).unwrap_or(metas.len());
+        let mut until = metas.iter().rposition(cut).map_or(0, |last| last + 1);
+        // From where the new rows go to where they end, and all between that and what is cut: the
+        // merged segments hold every row of the layer, so no other may lie among them.
+        if let Some((first, last)) = span {
+            from = from.min(metas.partition_point(|meta| meta.last < first));
+            until = until.max(metas.partition_point(|meta| meta.first <= last));
+        } else if from >= until {
             return Ok(metas.to_vec());
-        }
-        // New rows between two segments go where they belong.
-        if from == metas.len()
-            && let Some((first, _)) = span
-        {
-            from = metas.partition_point(|meta| meta.last < first);
         }
         let until = until.max(from);
         let from = self.draw_in_small(metas, from, until);

@@ -238,6 +238,38 @@ async fn every_file_is_its_owners_alone() {
     }
 }
 
+/// The rows that are new lie behind a segment that the deletion does not touch.
+#[tokio::test]
+async fn a_deletion_and_an_append_in_one_fold_leave_what_lies_between() {
+    let home = Home::new();
+    let store = home.open();
+    let rows = |range: std::ops::Range<i64>| {
+        let rows: Vec<_> = range.map(|at| ("a", at, 1.0)).collect();
+        batch(&rows)
+    };
+    for batch in [rows(0..90), rows(100..120)] {
+        store.commit.commit(batch).await.unwrap();
+        store.segments.fold().await.unwrap();
+    }
+    let deletion = crate::Deletion {
+        meter: contract::meter("a"),
+        range: contract::range(50, 95),
+    };
+    let batch = Batch {
+        deletions: vec![deletion],
+        ..rows(200..210)
+    };
+    store.commit.commit(batch).await.unwrap();
+    let expected: Vec<i64> = (0..50).chain(100..120).chain(200..210).collect();
+    for _ in 0..2 {
+        let found = scan(&store, "a", TimeRange::ALL).await;
+        let found: Vec<i64> = found.iter().map(|row| row.at.as_micros()).collect();
+        assert_eq!(found, expected);
+        store.segments.fold().await.unwrap();
+    }
+    store.commit.close().await.unwrap();
+}
+
 #[test]
 fn a_second_process_on_the_same_directory_is_refused() {
     let home = Home::new();
