@@ -141,6 +141,7 @@ fn prepare(
     let lock = lock
         .map_err(Error::io("lock"))?
         .ok_or_else(|| Error::InUse(data.clone()))?;
+    expect_files(ground.vfs.as_ref(), &options)?;
     let keys = KeyTree::open(&ground, keyring, root, clock.now());
     let keys = Arc::new(keys?);
     let disk = Disk::open(&ground, data, Arc::clone(&keys))?;
@@ -155,6 +156,24 @@ fn prepare(
     let engine = Arc::new(Engine::load(options, ground, clock, keys, disk)?);
     let (journal, sequence) = replay(&engine, head.journal, head.sequence)?;
     Ok((engine, journal, sequence, lock))
+}
+
+/// The files of a store are made one after the other, each durable before the next: one that is
+/// gone while a later one is there was taken away.
+fn expect_files(vfs: &dyn Vfs, options: &Options) -> Result<()> {
+    let (data, keyring) = (&options.data_dir, &options.keyring_dir);
+    let journals = journal::list(vfs, data)?;
+    let files = [
+        ("keyring", vfs.exists(&keyring.join("keyring"))),
+        ("pages.redb", vfs.exists(&keyring.join("pages.redb"))),
+        ("engine.redb", vfs.exists(&data.join("engine.redb"))),
+        ("journal", !journals.is_empty()),
+    ];
+    let last = files.iter().rposition(|(_, there)| *there).unwrap_or(0);
+    match files.iter().take(last).find(|(_, there)| !there) {
+        Some((name, _)) => Err(Error::damaged(*name, "it is gone")),
+        None => Ok(()),
+    }
 }
 
 impl Embedded {
@@ -222,6 +241,12 @@ fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journa
         .into_iter()
         .filter(|number| *number > folded)
         .collect();
+    if let Some(first) = open_numbers.first().filter(|first| **first != folded + 1) {
+        return Err(Error::damaged(
+            "engine.redb",
+            format!("it is older than the journals: the next is {first}, folded is {folded}"),
+        ));
+    }
     for number in &open_numbers {
         if !vfs.exists(&journal::path(dir, *number)) {
             return Err(Error::damaged(
@@ -363,5 +388,7 @@ impl Subjects for Embedded {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

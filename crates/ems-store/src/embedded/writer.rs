@@ -193,7 +193,9 @@ impl Writer {
     /// under way.
     fn rotate(&mut self) -> Result<()> {
         self.folder.wait()?;
-        if self.journal.length() == 0 || self.broken.is_some() {
+        // An empty journal may follow one whose fold a crash cut short.
+        let empty = self.journal.length() == 0;
+        if self.broken.is_some() || empty && self.engine.disk.head()?.sequence == self.sequence {
             return Ok(());
         }
         let next = self.number + 1;

@@ -21,7 +21,7 @@ use redb::{
     WriteTransaction,
 };
 
-use super::{Ground, Vfs};
+use super::{Ground, Mode, Vfs};
 use crate::{Error, Result, embedded::disk::engine};
 
 /// Bytes that a write leaves free, so that what must go on finds room.
@@ -36,15 +36,21 @@ pub(crate) struct EngineFile {
     name: String,
     cache_bytes: usize,
     check: bool,
-    health: Arc<Health>,
-    db: RwLock<Option<Database>>,
+    length: Arc<AtomicU64>,
+    open: RwLock<Option<Open>>,
 }
 
-/// What happened to the file since it was opened, and how long it is.
+struct Open {
+    db: Database,
+    health: Arc<Health>,
+}
+
+/// What happened to a file since it was opened. Each operation on it holds the gate; no more come
+/// through once it is shut.
 #[derive(Debug, Default)]
 struct Health {
     level: AtomicU8,
-    length: AtomicU64,
+    shut: RwLock<bool>,
 }
 
 /// An operation failed, and the file is to be opened again.
@@ -53,7 +59,17 @@ const STOPPED: u8 = 1;
 const UNKNOWN: u8 = 2;
 
 impl Health {
-    fn watch<T>(&self, level: u8, done: io::Result<T>) -> io::Result<T> {
+    fn is(&self, level: u8) -> bool {
+        self.level.load(Ordering::SeqCst) == level
+    }
+
+    /// Does an operation that, where it fails, brings the file to a level.
+    fn watch<T>(&self, level: u8, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let shut = self.shut.read();
+        if *shut {
+            return Err(io::Error::other("the file was opened again"));
+        }
+        let done = work();
         if done.is_err() {
             self.level.fetch_max(level, Ordering::SeqCst);
         }
@@ -62,7 +78,7 @@ impl Health {
 }
 
 impl EngineFile {
-    /// Opens a file, or makes it; `cache_bytes` of its pages are held.
+    /// Opens a file, or makes it, its name durable; `cache_bytes` of its pages are held.
     pub(crate) fn open(ground: &Ground, path: &Path, cache_bytes: usize) -> Result<Self> {
         let name = path.file_name().map(|name| name.to_string_lossy().into());
         let file = Self {
@@ -71,27 +87,47 @@ impl EngineFile {
             name: name.unwrap_or_default(),
             cache_bytes,
             check: ground.check,
-            health: Arc::default(),
-            db: RwLock::new(None),
+            length: Arc::default(),
+            open: RwLock::new(None),
         };
-        *file.db.write() = Some(file.open_again()?);
+        if !file.vfs.exists(path) {
+            file.make()?;
+        }
+        *file.open.write() = Some(file.open_again(path)?);
         Ok(file)
     }
 
-    fn open_again(&self) -> Result<Database> {
-        let backend = self
-            .vfs
-            .backend(&self.path)
-            .map_err(Error::io(self.name.as_str()))?;
+    /// Makes an empty file beside and puts it in its place: redb does not open what a crash left of
+    /// a file's first pages.
+    fn make(&self) -> Result<()> {
+        let name = || Error::io(self.name.as_str());
+        let new = self.path.with_extension("new");
+        self.vfs.open(&new, Mode::Fresh).map_err(name())?;
+        drop(self.open_again(&new)?);
+        let made = self.vfs.open(&new, Mode::Existing).and_then(|file| {
+            file.sync_all()?;
+            self.vfs.rename(&new, &self.path)
+        });
+        made.map_err(name())?;
+        let dir = self.path.parent().unwrap_or(&self.path);
+        self.vfs.sync_dir(dir).map_err(name())
+    }
+
+    fn open_again(&self, path: &Path) -> Result<Open> {
+        let inner = self.vfs.backend(path);
+        let inner = inner.map_err(Error::io(self.name.as_str()))?;
+        let health = Arc::<Health>::default();
         let backend = Watched {
-            inner: backend,
-            health: Arc::clone(&self.health),
+            inner,
+            health: Arc::clone(&health),
+            length: Arc::clone(&self.length),
         };
         let mut builder = Database::builder();
         builder
             .set_cache_size(self.cache_bytes)
             .set_check_integrity_on_open(self.check);
-        builder.create_with_backend(backend).map_err(engine)
+        let db = builder.create_with_backend(backend).map_err(engine)?;
+        Ok(Open { db, health })
     }
 
     /// Begins a snapshot.
@@ -108,7 +144,7 @@ impl EngineFile {
     /// commit that fails half-way costs a reopening, with every page checked.
     pub(crate) fn expect_room(&self, rows: usize, bytes: usize) -> Result<()> {
         let wide = |count| u64::try_from(count).unwrap_or(u64::MAX);
-        let file = self.health.length.load(Ordering::SeqCst);
+        let file = self.length.load(Ordering::SeqCst);
         let copied = wide(rows).saturating_mul(TOUCHED).min(file);
         let bytes = wide(bytes).saturating_mul(2).saturating_add(copied);
         let dir = self.path.parent().unwrap_or(&self.path);
@@ -123,23 +159,25 @@ impl EngineFile {
     }
 
     fn with<T>(&self, work: impl Fn(&Database) -> Result<T>) -> Result<T> {
-        if self.health.level.load(Ordering::SeqCst) != STOPPED
-            && let Some(db) = self.db.read().as_ref()
+        if let Some(open) = self.open.read().as_ref()
+            && !open.health.is(STOPPED)
         {
-            return work(db);
+            return work(&open.db);
         }
-        let mut db = self.db.write();
-        if self.health.level.load(Ordering::SeqCst) == STOPPED {
-            // The old one lets go of its lock before the new one takes it.
-            drop(db.take());
-            self.health.level.store(0, Ordering::SeqCst);
+        let mut open = self.open.write();
+        if let Some(old) = open.take_if(|open| open.health.is(STOPPED)) {
+            // A transaction that is still alive on the old one must not reach the file any more.
+            *old.health.shut.write() = true;
+            if old.health.is(UNKNOWN) {
+                *open = Some(old);
+            }
         }
-        if db.is_none() && self.health.level.load(Ordering::SeqCst) != UNKNOWN {
-            *db = Some(self.open_again()?);
+        if open.is_none() {
+            *open = Some(self.open_again(&self.path)?);
             tracing::warn!(file = self.name, "opened again after a failed operation");
         }
         let closed = || Error::Unavailable(format!("{} is closed", self.name));
-        work(db.as_ref().ok_or_else(closed)?)
+        work(&open.as_ref().ok_or_else(closed)?.db)
     }
 }
 
@@ -149,36 +187,38 @@ impl fmt::Debug for EngineFile {
     }
 }
 
-/// A backend that remembers what failed.
+/// A backend that remembers what failed, and how long the file is.
 #[derive(Debug)]
 struct Watched {
     inner: Box<dyn StorageBackend>,
     health: Arc<Health>,
+    length: Arc<AtomicU64>,
 }
 
 impl StorageBackend for Watched {
     fn len(&self) -> io::Result<u64> {
-        let length = self.health.watch(STOPPED, self.inner.len())?;
-        self.health.length.store(length, Ordering::SeqCst);
+        let length = self.health.watch(STOPPED, || self.inner.len())?;
+        self.length.store(length, Ordering::SeqCst);
         Ok(length)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.health.watch(STOPPED, self.inner.read(offset, out))
+        self.health.watch(STOPPED, || self.inner.read(offset, out))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.health.watch(STOPPED, self.inner.set_len(len))?;
-        self.health.length.store(len, Ordering::SeqCst);
+        self.health.watch(STOPPED, || self.inner.set_len(len))?;
+        self.length.store(len, Ordering::SeqCst);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.health.watch(UNKNOWN, self.inner.sync_data())
+        self.health.watch(UNKNOWN, || self.inner.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.health.watch(STOPPED, self.inner.write(offset, data))
+        self.health
+            .watch(STOPPED, || self.inner.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
