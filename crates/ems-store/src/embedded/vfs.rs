@@ -9,6 +9,8 @@
 
 mod database;
 mod real;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 use std::{fmt::Debug, io, path::Path, sync::Arc, time::Duration};
 
