@@ -85,6 +85,8 @@ impl House {
             data_dir: dir.path().join("data"),
             keyring_dir: dir.path().join("keyring"),
             journal_bytes: 1 << 20,
+            key_cache_bytes: 1 << 20,
+            reserve_bytes: 0,
         };
         let store = embedded::open(options, RootKey::generate(), Arc::new(Fixed)).unwrap();
         let identities = Arc::new(Self::identities(&store, PEPPER_1, Vec::new()));

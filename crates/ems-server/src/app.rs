@@ -127,6 +127,8 @@ pub(crate) fn store_options(settings: &Settings) -> embedded::Options {
         data_dir: settings.store.dir.clone(),
         keyring_dir: settings.store.keyring_dir.clone(),
         journal_bytes: settings.store.checkpoint_bytes.get(),
+        key_cache_bytes: settings.store.key_cache_bytes.get(),
+        reserve_bytes: settings.store.reserve_bytes.get(),
     }
 }
 

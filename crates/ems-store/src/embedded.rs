@@ -60,6 +60,11 @@ pub struct Options {
     /// Journal bytes after which what is in memory is folded. A start replays at most some four
     /// times as much.
     pub journal_bytes: u64,
+    /// Memory for raw data keys, some 100 bytes each.
+    pub key_cache_bytes: u64,
+    /// Bytes of the disk kept for the ledger and all else that is not readings; these are refused
+    /// where less is left.
+    pub reserve_bytes: u64,
 }
 
 /// Opens the store of a directory, or makes one in an empty directory. Replays what was
@@ -144,6 +149,7 @@ fn prepare(
     expect_files(ground.vfs.as_ref(), &options)?;
     let keys = KeyTree::open(&ground, keyring, root, clock.now());
     let keys = Arc::new(keys?);
+    keys.limit_cache(options.key_cache_bytes);
     let disk = Disk::open(&ground, data, Arc::clone(&keys))?;
     let head = disk.head()?;
     disk.check_runs(&head)?;

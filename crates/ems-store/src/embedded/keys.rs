@@ -12,6 +12,7 @@ mod status;
 
 use std::{
     collections::HashMap,
+    num::NonZeroUsize,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -36,8 +37,8 @@ pub(crate) type Token = [u8; 16];
 
 /// Pages are made this many at a time at least: each time rewrites the keyring.
 const PAGES_AHEAD: u32 = 16;
-/// Raw keys held: some 100 bytes each.
-const CACHED: usize = 100_000;
+/// What a raw key takes in the cache, about, in bytes.
+const CACHED_BYTES: u64 = 100;
 /// Bytes of the table of wrapped keys held by the engine.
 const CACHE_BYTES: usize = 16 << 20;
 /// Bytes of a row: token, page, nonce, wrapped key, tag.
@@ -106,7 +107,7 @@ impl KeyTree {
             ),
             state: Mutex::new(State {
                 ring,
-                cache: cache(),
+                cache: lru::LruCache::new(cached(0)),
                 filling: 0,
                 lives,
             }),
@@ -121,6 +122,11 @@ impl KeyTree {
             .ok_or_else(|| Error::damaged("pages.redb", "the index key is gone"))?;
         tree.index = IndexKey::derive(&key, "tokens");
         Ok(tree)
+    }
+
+    /// Bounds the memory for raw keys; it holds one until this is said.
+    pub(crate) fn limit_cache(&self, bytes: u64) {
+        self.state.lock().cache.resize(cached(bytes));
     }
 
     /// The instance that the keys belong to.
@@ -327,8 +333,10 @@ impl KeyTree {
     }
 }
 
-fn cache() -> lru::LruCache<Token, DataKey> {
-    lru::LruCache::new(std::num::NonZeroUsize::new(CACHED).unwrap_or(std::num::NonZeroUsize::MIN))
+/// How many raw keys some bytes hold; one at least.
+fn cached(bytes: u64) -> NonZeroUsize {
+    let count = usize::try_from(bytes / CACHED_BYTES).unwrap_or(usize::MAX);
+    NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]

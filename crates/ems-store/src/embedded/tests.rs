@@ -1,6 +1,7 @@
 //! The embedded backend by the contract suite, and what only it promises: nothing acknowledged is
 //! lost without a close, nothing stored is in clear, nothing damaged goes unseen.
 
+mod bounds;
 mod destruction;
 mod runs;
 
@@ -30,6 +31,8 @@ impl Home {
             data_dir: dir.join("data"),
             keyring_dir: dir.join("keyring"),
             journal_bytes: 16 << 20,
+            key_cache_bytes: 1 << 20,
+            reserve_bytes: 0,
         }
     }
 

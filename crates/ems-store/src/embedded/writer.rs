@@ -90,7 +90,8 @@ impl Writer {
         drop(self.fold());
     }
 
-    fn commit(&mut self, mut group: Vec<Waiting>) {
+    fn commit(&mut self, group: Vec<Waiting>) {
+        let mut group = self.within_reserve(group);
         loop {
             match self.try_commit(&group) {
                 Ok(outcomes) => {
@@ -113,6 +114,25 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Refuses readings where less of the disk is left than is kept for the ledger, and hands back
+    /// the others. Where that cannot be told, the write itself will tell.
+    fn within_reserve(&self, group: Vec<Waiting>) -> Vec<Waiting> {
+        let options = &self.engine.options;
+        let brings_readings = |(batch, _): &Waiting| !batch.readings.is_empty();
+        let left = || self.engine.ground.vfs.room(&options.data_dir);
+        if !group.iter().any(brings_readings)
+            || left().map_or(true, |left| left >= options.reserve_bytes)
+        {
+            return group;
+        }
+        let (refused, others): (Vec<_>, _) = group.into_iter().partition(brings_readings);
+        for (_, answer) in refused {
+            let why = "the disk has no more left than is kept for the ledger".to_owned();
+            drop(answer.send(Err(Error::Unavailable(why))));
+        }
+        others
     }
 
     /// Plans, writes, applies. The answers are in the group's order.

@@ -97,15 +97,10 @@ impl Page {
             .with(meter.as_str())
             .with(asked.start().as_micros().to_be_bytes())
             .with(asked.end().as_micros().to_be_bytes());
-        let rest = query.read("cursor", |text| {
-            let position = binding.open(&app.cursor_key, text);
-            let start = position.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
-            start
-                .and_then(Timestamp::from_micros)
-                .and_then(|start| TimeRange::new(start, asked.end()))
-                .ok_or_else(|| "is not a cursor of these readings".to_owned())
-        })?;
-        let rest = rest.unwrap_or(asked);
+        let rest = match query.cursor(&binding, &app.cursor_key)? {
+            None => asked,
+            Some(position) => rest(&position, asked).ok_or_else(Problem::forged_cursor)?,
+        };
         Ok(Self {
             meter: meter.clone(),
             asked,
@@ -161,4 +156,10 @@ impl Page {
         }
         Ok(None)
     }
+}
+
+/// What of a range a cursor's position leaves.
+fn rest(position: &[u8], asked: TimeRange) -> Option<TimeRange> {
+    let micros = i64::from_be_bytes(position.try_into().ok()?);
+    TimeRange::new(Timestamp::from_micros(micros)?, asked.end())
 }

@@ -6,7 +6,7 @@ use ems_core::time::Timestamp;
 use ems_crypto::keyring::{Keyring, RootChange};
 
 use super::{
-    CACHED, KeyTree,
+    KeyTree,
     rows::{self, PAGE},
 };
 use crate::{KeyringStatus, Result};
@@ -34,7 +34,7 @@ impl KeyTree {
             pages_rotated: Timestamp::saturating_from_micros(state.ring.pages_rotated()),
             pages_to_rotate: wide(state.ring.to_rotate().len()),
             cached_keys: wide(state.cache.len()),
-            cache_limit: wide(CACHED),
+            cache_limit: wide(state.cache.cap().get()),
             cache_hits: self.hits.load(Ordering::Relaxed),
             cache_misses: self.misses.load(Ordering::Relaxed),
             seals: Vec::new(),

@@ -171,3 +171,26 @@ async fn what_was_deleted_is_new_when_it_comes_again() {
     let meter = admin.get("/api/v1/meters/m1").await.json();
     assert_eq!(meter["readings"], json!(48));
 }
+
+#[tokio::test]
+async fn a_disk_with_no_more_than_the_reserve_takes_no_readings_and_reads_on() {
+    let server = TestServer::builder()
+        .set("store.reserve_bytes", "1000000GiB")
+        .start()
+        .await;
+    let admin = server.admin().await;
+    let refused = admin
+        .post(DATA, &reading("m1", "2020-01-01T00:00:00Z", 1.0))
+        .await;
+    assert_eq!(refused.verdict(), (503, "unavailable".into()));
+    assert_eq!(refused.header("retry-after"), "5");
+    // A login, a change and a look each leave their entry in the ledger.
+    let meter = json!({ "location": "cellar" });
+    assert_eq!(admin.put("/api/v1/meters/m1", &meter).await.status, 201);
+    let shown = admin.get("/api/v1/meters/m1").await.json();
+    assert_eq!(
+        (&shown["location"], &shown["readings"]),
+        (&json!("cellar"), &json!(0))
+    );
+    assert_eq!(stored(&admin, "m1").await, []);
+}

@@ -1,0 +1,65 @@
+//! What the settings bound: memory for raw keys, and the disk that readings may take.
+
+use super::*;
+use crate::{
+    Expect, RecordChange,
+    contract::{event, range, reading},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_keys_take_no_more_memory_than_they_may() {
+    let home = Home::new();
+    let options = Options {
+        key_cache_bytes: 10_000,
+        ..home.options()
+    };
+    let store = open(options, home.root.clone(), clock()).unwrap();
+    let names: Vec<String> = (0..300).map(|number| format!("m{number}")).collect();
+    let rows: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 1.0)).collect();
+    store.commit.commit(batch(&rows)).await.unwrap();
+    let status = store.keys.status().await.unwrap();
+    assert_eq!((status.cached_keys, status.cache_limit), (100, 100));
+    // A key that is not held is read again.
+    let all = scan(&store, "m0", range(0, 10)).await;
+    assert_eq!(all, [reading(1, 1.0)]);
+    store.commit.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reserve_of_the_disk_is_not_for_readings() {
+    let home = Home::new();
+    let store = home.open();
+    store.commit.commit(batch(&[("m1", 1, 1.0)])).await.unwrap();
+    store.commit.close().await.unwrap();
+    drop(store);
+    // More than any disk has: what is left is the reserve.
+    let options = Options {
+        reserve_bytes: u64::MAX,
+        ..home.options()
+    };
+    let store = open(options, home.root.clone(), clock()).unwrap();
+    let refused = store.commit.commit(batch(&[("m1", 2, 2.0)])).await;
+    let why = refused.unwrap_err();
+    assert!(matches!(why, Error::Unavailable(_)), "{why}");
+    // Notes of reads, logins and deletions go on, beside readings that are refused.
+    let change = RecordChange {
+        table: Table::Users,
+        id: "alice".to_owned(),
+        expect: Expect::Absent,
+        value: Some(b"{}".to_vec()),
+    };
+    let record = Batch {
+        records: vec![change],
+        ledger: vec![event("create")],
+        ..Batch::default()
+    };
+    let (note, record, readings) = tokio::join!(
+        store.commit.commit(Batch::note(event("read"))),
+        store.commit.commit(record),
+        store.commit.commit(batch(&[("m2", 2, 2.0)])),
+    );
+    assert!(note.is_ok() && record.is_ok() && readings.is_err());
+    assert_eq!(scan(&store, "m1", range(0, 10)).await, [reading(1, 1.0)]);
+    assert_eq!(scan(&store, "m2", range(0, 10)).await, []);
+    store.commit.close().await.unwrap();
+}
