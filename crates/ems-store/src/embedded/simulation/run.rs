@@ -149,6 +149,8 @@ impl Run {
             data_dir: PathBuf::from("/data"),
             keyring_dir: PathBuf::from("/keyring"),
             journal_bytes,
+            key_cache_bytes: 1 << 20,
+            reserve_bytes: 0,
         }
     }
 
