@@ -6,6 +6,7 @@
 
 mod accounts;
 mod error;
+mod keyring;
 mod readings;
 mod sessions;
 

@@ -8,6 +8,7 @@ pub mod account;
 pub mod client;
 pub mod health;
 pub mod key;
+pub mod keyring;
 pub mod meter;
 pub mod page;
 pub mod problem;

@@ -13,6 +13,9 @@ pub enum Need {
     Credential,
     /// A credential that carries this permission.
     Permission(Permission),
+    /// To be whoever owns the server's process: by its local admin socket alone, never over the
+    /// network.
+    Owner,
 }
 
 /// One row: a method and a route template, and what it asks.
@@ -78,6 +81,10 @@ pub const TABLE: &[Row] = &[
         may(Permission::Delete),
     ),
     row("GET", "/api/v1/analytics/usage", may(Permission::Analyze)),
+    row("GET", "/api/v1/keyring", Need::Owner),
+    row("POST", "/api/v1/keyring/pages", Need::Owner),
+    row("POST", "/api/v1/keyring/root", Need::Owner),
+    row("DELETE", "/api/v1/keyring/meters/{meter_id}", Need::Owner),
 ];
 
 /// What a route asks; `None` for one without a row, which is to be refused. `HEAD` asks what

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod data;
 pub mod docs;
 pub mod health;
+pub mod keyring;
 pub mod keys;
 pub mod meters;
 mod sight;

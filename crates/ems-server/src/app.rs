@@ -21,7 +21,7 @@ use ems_store::{Store, embedded};
 use crate::{
     Result,
     body::Budget,
-    config::{Loaded, Secrets, Settings},
+    config::{Loaded, RootSource, Secrets, Settings},
     docs::Documents,
     listener::HeadLimits,
     metrics::{MeteredCommit, Metrics},
@@ -50,6 +50,8 @@ pub struct App {
     pub budget: Budget,
     /// The bounds of a request's head.
     pub heads: HeadLimits,
+    /// What holds the root key.
+    pub root_source: RootSource,
     /// What is served as documentation.
     pub documents: Documents,
     draining: AtomicBool,
@@ -67,6 +69,7 @@ impl App {
         let options = store_options(&settings);
         let Secrets {
             root_key,
+            root_source,
             token_keys,
             pepper,
             api_keys,
@@ -103,6 +106,7 @@ impl App {
             cursor_key,
             budget: Budget::new(settings.limits.inflight_bytes.in_memory()),
             heads: HeadLimits::new(&settings.server),
+            root_source,
             documents: Documents::render(),
             draining: AtomicBool::new(false),
             settings,

@@ -19,7 +19,7 @@ use std::path::Path;
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
-pub use secrets::{Secret, Secrets};
+pub use secrets::{RootSource, Secret, Secrets};
 pub use settings::{
     Algorithm, Auth, Backend, Guard, Inspection, Level, Limits, Log, LogFormat, Network, Readings,
     SecretUrl, Server, Settings, Shared, Store, TlsMode,

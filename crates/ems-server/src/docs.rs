@@ -93,6 +93,7 @@ fn one(html: &mut String, (path, method): (&str, &str), operation: &Value) {
     put(html, format_args!("<p>{}</p>\n", text(summary)));
     let need = match policy::need(&method, path) {
         Some(Need::Permission(permission)) => format!("Permission: {permission:?}"),
+        Some(Need::Owner) => "By the local admin socket alone".to_owned(),
         Some(Need::Credential) => "Any valid credential".to_owned(),
         Some(Need::Open | Need::Anonymous) | None => "No credential".to_owned(),
     };

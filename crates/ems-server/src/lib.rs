@@ -27,6 +27,7 @@ mod plain;
 pub mod problem;
 pub mod query;
 pub mod roles;
+mod root;
 pub mod router;
 pub mod serve;
 pub mod strict;

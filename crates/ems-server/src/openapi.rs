@@ -55,6 +55,10 @@ use crate::{api, problem::status};
         api::meters::put,
         api::meters::remove,
         api::analytics::usage,
+        api::keyring::status,
+        api::keyring::rotate_pages,
+        api::keyring::rotate_root,
+        api::keyring::destroy,
     ),
     components(schemas(ems_api::Problem)),
     tags(
@@ -64,6 +68,7 @@ use crate::{api, problem::status};
         (name = "analytics", description = "Usage by calendar buckets"),
         (name = "users", description = "Accounts of people"),
         (name = "keys", description = "API keys of devices and head-ends"),
+        (name = "keyring", description = "The keys above all stored keys, by the admin socket alone"),
         (name = "operation", description = "Health and documentation"),
     ),
 )]
@@ -114,7 +119,9 @@ fn escape(path: &str) -> String {
 fn complete(operation: &mut Map<String, Value>, row: &Row) {
     let security = match row.need {
         Need::Open | Need::Anonymous => json!([]),
-        Need::Credential | Need::Permission(_) => json!([{"bearer": []}, {"apiKey": []}]),
+        Need::Credential | Need::Permission(_) | Need::Owner => {
+            json!([{"bearer": []}, {"apiKey": []}])
+        }
     };
     operation.insert("security".into(), security);
     bound_parameters(operation);
@@ -195,7 +202,7 @@ fn statuses(row: &Row, has_body: bool) -> Vec<StatusCode> {
             StatusCode::TOO_MANY_REQUESTS,
         ]);
     }
-    if matches!(row.need, Need::Permission(_)) {
+    if matches!(row.need, Need::Permission(_) | Need::Owner) {
         all.push(StatusCode::FORBIDDEN);
     }
     // A meter that is named in the query is found or not just as one in the path.

@@ -9,7 +9,7 @@ use axum::{
 };
 
 use crate::{
-    api::{analytics, auth, data, docs, health, keys, meters, users},
+    api::{analytics, auth, data, docs, health, keyring, keys, meters, users},
     app::App,
     middleware,
     problem::Problem,
@@ -42,6 +42,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/meters", get(meters::list))
         .route("/api/v1/meters/{meter_id}", get(meters::get).put(meters::put).delete(meters::remove))
         .route("/api/v1/analytics/usage", get(analytics::usage))
+        .route("/api/v1/keyring", get(keyring::status))
+        .route("/api/v1/keyring/pages", post(keyring::rotate_pages))
+        .route("/api/v1/keyring/root", post(keyring::rotate_root))
+        .route("/api/v1/keyring/meters/{meter_id}", delete(keyring::destroy))
         .fallback(async || Problem::not_found())
         .layer(from_fn_with_state(Arc::clone(&app), middleware::layers))
         .with_state(app)

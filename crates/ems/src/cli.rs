@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cmd::{
     completions::Completions, config::Config, demo::Demo, export::Export, generate::Generate,
-    health::Health, import::Import, init::Init, key::Key, serve::Serve, user::User, verify::Verify,
+    health::Health, import::Import, init::Init, key::Key, keyring::Keyring, serve::Serve,
+    user::User, verify::Verify,
 };
 
 /// A secure energy-data platform: meter readings in over TLS, kept encrypted, out to those allowed.
@@ -58,6 +59,9 @@ The admin's password is printed once. Keep DIR/secrets and DIR/keyring apart fro
 Example:
   ems key create 'Head-end of plant 7' --role meter_reader --meters 'plant7-*' --key-file plant7.key")]
     Key(Key),
+    /// The keys above all stored keys: status, rotation, destruction
+    #[command(after_help = "Example:\n  ems keyring status --dir /srv/ems")]
+    Keyring(Keyring),
     /// Send readings of a file to a running server
     #[command(after_help = "\
 Example:

@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod keyring;
 pub(crate) mod serve;
 pub(crate) mod user;
 pub(crate) mod verify;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Serve(serve) => blocking(serve.run(output)),
         Command::User(user) => blocking(user.run(output)),
         Command::Key(key) => blocking(key.run(output)),
+        Command::Keyring(keyring) => blocking(keyring.run(output)),
         Command::Import(import) => blocking(import.run(output)),
         Command::Export(export) => blocking(export.run(output)),
         Command::Config(config) => config.run(output),

@@ -43,6 +43,8 @@ impl fmt::Debug for Secret {
 pub struct Secrets {
     /// The key above all stored keys.
     pub root_key: RootKey,
+    /// Where it came from, and so where a new one has to lie.
+    pub root_source: RootSource,
     /// Sign and verify access tokens.
     pub token_keys: TokenKeys,
     /// Goes into the hash of every API key.
@@ -51,6 +53,24 @@ pub struct Secrets {
     pub mongodb_password: Option<Secret>,
     /// The keys of `auth.api_keys_file`.
     pub api_keys: Vec<FileKey>,
+}
+
+/// What holds the root key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootSource {
+    /// A file, which can be replaced.
+    File(PathBuf),
+    /// Something that is not ours to change, in words.
+    Elsewhere(&'static str),
+}
+
+impl fmt::Display for RootSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Elsewhere(what) => f.write_str(what),
+        }
+    }
 }
 
 /// Permission bits that a systemd credential must not have. The access list by which systemd lets
@@ -87,6 +107,7 @@ pub(super) fn load(
         setting: None,
     };
     let root_key = root_key(settings, env, errors);
+    let root_source = root_source(settings, env);
     let token_keys = token_keys(settings, env, errors);
     let pepper = pepper
         .required(env, errors)
@@ -95,6 +116,7 @@ pub(super) fn load(
     let api_keys = api_keys::load(&settings.auth, errors);
     Some(Secrets {
         root_key: root_key?,
+        root_source,
         token_keys: token_keys?,
         pepper: pepper?,
         mongodb_password,
@@ -116,6 +138,22 @@ fn root_key(settings: &Settings, env: &Environment, errors: &mut ConfigErrors) -
         _ => source.required(env, errors),
     };
     found?.parse(RootKey::parse, errors)
+}
+
+/// Where [`root_key`] finds it.
+fn root_source(settings: &Settings, env: &Environment) -> RootSource {
+    let store = &settings.store;
+    let file = env.get("EMS_ROOT_KEY_FILE").map(PathBuf::from);
+    if env.get("EMS_ROOT_KEY").is_some() {
+        return RootSource::Elsewhere("the variable EMS_ROOT_KEY");
+    }
+    if file.is_none() && store.root_key_credential.is_some() {
+        return RootSource::Elsewhere("the systemd credential of store.root_key_credential");
+    }
+    match file.or_else(|| store.root_key_file.clone()) {
+        Some(file) => RootSource::File(std::path::absolute(&file).unwrap_or(file)),
+        None => RootSource::Elsewhere("nowhere"),
+    }
 }
 
 fn credential(name: &str, env: &Environment, errors: &mut ConfigErrors) -> Option<Found> {

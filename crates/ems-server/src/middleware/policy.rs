@@ -9,7 +9,7 @@ use ems_core::policy::{Need, TABLE, need};
 use http::{HeaderValue, header, request::Parts};
 
 use super::exchange::Exchange;
-use crate::{accept, problem::Problem};
+use crate::{accept, caller::Local, problem::Problem};
 
 /// Whether a path is outside of credentials and windows.
 pub(super) fn is_open(route: &str) -> bool {
@@ -30,11 +30,12 @@ pub(super) fn check(exchange: &Exchange, parts: &Parts) -> Result<(), Problem> {
     let principal = exchange.principal();
     match (need, principal) {
         (Need::Open | Need::Anonymous, _) | (Need::Credential, Some(_)) => {}
-        (Need::Credential | Need::Permission(_), None) => {
+        (Need::Owner, _) if parts.extensions.get::<Local>().is_some() => {}
+        (Need::Credential | Need::Permission(_) | Need::Owner, None) => {
             return Err(Problem::new(ErrorCode::InvalidCredentials));
         }
         (Need::Permission(permission), Some(principal)) if principal.may(permission) => {}
-        (Need::Permission(_), Some(_)) => {
+        (Need::Permission(_) | Need::Owner, Some(_)) => {
             return Err(Problem::new(ErrorCode::InsufficientPermissions));
         }
     }

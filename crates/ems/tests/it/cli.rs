@@ -6,6 +6,7 @@ mod demo;
 mod export;
 mod import;
 mod init;
+mod keyring;
 mod reference;
 mod serve;
 mod usage;

@@ -23,6 +23,8 @@ const METER_DATA: Pass = Pass::Roles(&[Admin, Analyst, MeterReader]);
 const WRITE: Pass = Pass::Roles(&[Admin, Analyst]);
 const ANALYZE: Pass = Pass::Roles(&[Admin, Analyst]);
 const DELETE: Pass = Pass::Roles(&[Admin]);
+/// Nobody over the network, whatever the role.
+const OWN: Pass = Pass::Roles(&[]);
 const ADMINISTER: Pass = Pass::Roles(&[Admin]);
 
 #[rustfmt::skip]
@@ -57,6 +59,10 @@ const EXPECTED: &[(&str, &str, Pass)] = &[
     ("PUT", "/api/v1/meters/{meter_id}", WRITE),
     ("DELETE", "/api/v1/meters/{meter_id}", DELETE),
     ("GET", "/api/v1/analytics/usage", ANALYZE),
+    ("GET", "/api/v1/keyring", OWN),
+    ("POST", "/api/v1/keyring/pages", OWN),
+    ("POST", "/api/v1/keyring/root", OWN),
+    ("DELETE", "/api/v1/keyring/meters/{meter_id}", OWN),
 ];
 
 /// A kind of caller: what it is called here, its role if it is anyone, and itself.
