@@ -46,6 +46,7 @@ pub struct Metrics {
     rate_limited: Family<KindLabels, Counter>,
     auth_failures: Family<KindLabels, Counter>,
     commits: Histogram,
+    damaged: Counter,
 }
 
 impl Default for Metrics {
@@ -95,6 +96,12 @@ impl Metrics {
             "Credentials refused",
             auth_failures.clone(),
         );
+        let damaged = Counter::default();
+        registry.register(
+            "store_damaged",
+            "Times that something stored did not open",
+            damaged.clone(),
+        );
         let commits = histogram();
         let help = "Time until a commit was durable";
         registry.register_with_unit(
@@ -112,6 +119,7 @@ impl Metrics {
             rate_limited,
             auth_failures,
             commits,
+            damaged,
         }
     }
 
@@ -163,6 +171,11 @@ impl Metrics {
     /// Notes a refused credential: `token`, `api_key` or `login`.
     pub fn auth_failed(&self, kind: &'static str) {
         self.auth_failures.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// Notes that something stored did not open when it was asked for.
+    pub fn damaged(&self) {
+        self.damaged.inc();
     }
 
     fn stored(&self, counts: Counts) {

@@ -298,7 +298,13 @@ impl From<ems_store::Error> for Problem {
                 ErrorCode::Conflict,
                 "It was changed by another request at the same time; read it again",
             ),
-            other => Self::unavailable(other.to_string()),
+            other => {
+                let mut problem = Self::unavailable(other.to_string());
+                if matches!(other, ems_store::Error::Damaged { .. }) {
+                    problem.0.violation = Some(Violation::DamagedData);
+                }
+                problem
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The embedded backend: one directory, one process. Commits go to a sealed journal, then to memory;
 //! a fold brings them to the engine's file. The key tree lies in a directory of its own.
 
+mod beside;
 mod care;
 mod codec;
 mod disk;

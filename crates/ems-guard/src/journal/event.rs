@@ -35,11 +35,14 @@ pub enum Violation {
     ForgedCursor,
     /// `unlisted_route`: a route without a row in the policy was asked for, and refused.
     UnlistedRoute,
+    /// `damaged_data`: something stored did not open when it was asked for; `details.fault` names
+    /// it.
+    DamagedData,
 }
 
 impl Violation {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::IpBlocked,
         Self::SuspiciousPattern,
         Self::GdprDeletionRequest,
@@ -50,6 +53,7 @@ impl Violation {
         Self::OutOfScope,
         Self::ForgedCursor,
         Self::UnlistedRoute,
+        Self::DamagedData,
     ];
 
     /// The name in the log.
@@ -65,6 +69,7 @@ impl Violation {
             Self::OutOfScope => "out_of_scope",
             Self::ForgedCursor => "forged_cursor",
             Self::UnlistedRoute => "unlisted_route",
+            Self::DamagedData => "damaged_data",
         }
     }
 }

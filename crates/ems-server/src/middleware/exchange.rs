@@ -131,6 +131,10 @@ impl Exchange {
             if violation == Violation::RateLimitExceeded {
                 details.insert("window".to_owned(), problem.cause().into());
             }
+            if violation == Violation::DamagedData {
+                details.insert("fault".to_owned(), problem.cause().into());
+                app.metrics.damaged();
+            }
             app.journal.violation(&self.act(), violation, details);
         }
         let (request_id, route) = (&*self.facts.request_id, self.facts.route);

@@ -2,7 +2,7 @@
 //! newer than it in memory.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -42,6 +42,8 @@ pub(crate) struct Engine {
     pub(crate) keys: Arc<KeyTree>,
     pub(crate) disk: Disk,
     meters: RwLock<HashMap<MeterId, Arc<Meter>>>,
+    /// Runs that hold a block which cannot be merged, since something is damaged.
+    pub(crate) stuck: Mutex<BTreeSet<u64>>,
     /// How often a meter was forgotten.
     forgotten: AtomicU64,
     pub(crate) records: RwLock<RecordSet>,
@@ -138,6 +140,7 @@ impl Engine {
             keys,
             disk,
             meters: RwLock::default(),
+            stuck: Mutex::default(),
             forgotten: AtomicU64::new(0),
             records: RwLock::new(records),
             ledger: RwLock::new(LedgerTail {
@@ -205,6 +208,30 @@ impl Engine {
         }
     }
 
+    /// A meter, for what was acknowledged of it or takes all of it away: where the disk tells nothing
+    /// that can be read, with nothing below what comes.
+    pub(crate) fn load_any(&self, id: &MeterId) -> Result<Arc<Meter>> {
+        let why = match self.load_meter(id) {
+            Err(error @ Error::Damaged { .. }) => error.to_string(),
+            other => return other,
+        };
+        // Without its key nothing of it can be kept: that stays an error.
+        self.keys.existing(&Subject::Meter(id.clone()))?;
+        tracing::error!(
+            error = why,
+            "a meter cannot be read; what comes is kept beside"
+        );
+        let meter = Meter {
+            id: id.clone(),
+            token: self.keys.meter_token(id),
+            pseudonym: OnceLock::new(),
+            state: RwLock::new(State::broken(&why)),
+        };
+        let mut meters = self.meters.write();
+        let meter = meters.entry(id.clone()).or_insert_with(|| Arc::new(meter));
+        Ok(Arc::clone(meter))
+    }
+
     /// The meters that were touched since the start.
     pub(crate) fn loaded(&self) -> Vec<Arc<Meter>> {
         self.meters.read().values().cloned().collect()
@@ -236,7 +263,11 @@ impl Engine {
     }
 
     /// What the runs hold of a meter, as a layer; `None` where they hold nothing.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] as well where what is on disk of it cannot be told.
     pub(crate) fn young(&self, meter: &Meter, state: &State) -> Result<Option<Layer>> {
+        state.check()?;
         let mut young: Option<Layer> = None;
         for run in state.runs() {
             let key = (meter.token, Place::Run(*run));
@@ -287,11 +318,12 @@ impl Engine {
 
     /// Number and span of a meter's readings.
     pub(crate) fn statistics(&self, id: &MeterId) -> Result<MeterStatistics> {
-        Ok(self
-            .meter(id)?
-            .map_or_else(MeterStatistics::default, |meter| {
-                meter.state.read().statistics
-            }))
+        let Some(meter) = self.meter(id)? else {
+            return Ok(MeterStatistics::default());
+        };
+        let state = meter.state.read();
+        state.check()?;
+        Ok(state.statistics)
     }
 
     /// The pseudonym of a subject; `None` for one that has no key. Of a meter it is worked out once.

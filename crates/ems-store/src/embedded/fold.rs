@@ -12,14 +12,17 @@ use std::{
 };
 
 use ems_core::{block::Block, time::TimeRange};
+use ems_crypto::seal::Sealer;
 
 use super::{
+    beside::{self, Beside},
     disk::FoldWrite,
     engine::Engine,
     manifest::{Head, Manifest},
     merge::Merge,
-    meter::Meter,
+    meter::{Meter, State},
     months, run, segment,
+    table::Layer,
     writer::retire,
 };
 use crate::{Error, Result, Table, subject::Subject};
@@ -231,14 +234,14 @@ impl Work {
     /// Whether there are so many runs that the next fold has to wait for their merge.
     fn is_pressed(&self) -> bool {
         let head = self.engine.disk.head();
-        head.is_ok_and(|head| next_run(&head).is_none())
+        head.is_ok_and(|head| next_run(&self.engine, &head).is_none())
     }
 }
 
 fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
     let old = engine.disk.head()?;
     let mut write = FoldWrite {
-        run: next_run(&old).map(|run| (run, Vec::new())),
+        run: next_run(engine, &old).map(|run| (run, Vec::new())),
         head: old,
         ..FoldWrite::default()
     };
@@ -285,14 +288,19 @@ fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
 enum Folded {
     Run(u64),
     Segments(Manifest),
+    Beside(Beside),
 }
 
 impl Folded {
     fn tell(self, meter: &Meter) {
-        let mut state = meter.state.write();
         match self {
-            Self::Run(run) => state.folded_to_run(run),
-            Self::Segments(manifest) => state.folded_to(manifest),
+            Self::Run(run) => meter.state.write().folded_to_run(run),
+            Self::Segments(manifest) => meter.state.write().folded_to(manifest),
+            Self::Beside(beside) => {
+                let mut state = meter.state.write();
+                state.folded_beside();
+                beside.tell(&mut state);
+            }
         }
     }
 }
@@ -327,21 +335,44 @@ fn fold_meter(
         blocks.push(engine.disk.seal_block(&sealer, place, *run, &content));
         return Ok(Folded::Run(*run));
     }
-    let layer = match engine.young(meter, &state)? {
+    let staged = (write.segments.len(), write.manifests.len());
+    match fold_to_segments(engine, (meter, &sealer), (&state, &layer), write) {
+        Err(error @ Error::Damaged { .. }) => {
+            tracing::error!(%error, "a meter's new readings are left beside what is damaged");
+            write.segments.truncate(staged.0);
+            write.manifests.truncate(staged.1);
+            let beside = beside::fold(engine, (meter, &sealer), (&state, &layer), write)?;
+            Ok(Folded::Beside(beside))
+        }
+        other => other.map(Folded::Segments),
+    }
+}
+
+/// Lays what the runs hold of a meter, and a layer over it, over its segments.
+fn fold_to_segments(
+    engine: &Engine,
+    (meter, sealer): (&Meter, &Sealer),
+    (state, layer): (&State, &Arc<Layer>),
+    write: &mut FoldWrite,
+) -> Result<Manifest> {
+    let layer = match engine.young(meter, state)? {
         Some(mut young) => {
-            young.absorb(Arc::unwrap_or_clone(layer));
+            young.absorb(Layer::clone(layer));
             Arc::new(young)
         }
-        None => layer,
+        None => Arc::clone(layer),
     };
-    let manifest = months::fold(engine, (meter, &sealer), (&layer, state.segments()), write)?;
+    let manifest = months::fold(engine, (meter, sealer), (&layer, state.segments()), write)?;
     write.spend(meter, state.runs());
-    Ok(Folded::Segments(manifest))
+    Ok(manifest)
 }
 
 /// The run that a fold may write: none as long as the oldest is so far behind that a merge must come
 /// first.
-fn next_run(head: &Head) -> Option<u64> {
-    let oldest = head.runs.first().map_or(head.next_run, |run| run.id);
+fn next_run(engine: &Engine, head: &Head) -> Option<u64> {
+    let stuck = engine.stuck.lock();
+    let mut runs = head.runs.iter().map(|run| run.id);
+    let oldest = runs.find(|run| !stuck.contains(run));
+    let oldest = oldest.unwrap_or(head.next_run);
     (head.next_run - oldest < run::SPAN).then_some(head.next_run)
 }

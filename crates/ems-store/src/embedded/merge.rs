@@ -5,7 +5,13 @@
 use std::sync::Arc;
 
 use super::{
-    disk::FoldWrite, engine::Engine, keys::Token, manifest::Manifest, meter::Meter, months,
+    beside::{self, Beside},
+    disk::FoldWrite,
+    engine::Engine,
+    keys::Token,
+    manifest::{Head, Manifest},
+    meter::Meter,
+    months,
 };
 use crate::{Error, Result};
 
@@ -59,17 +65,40 @@ impl Merge {
                 Ok(done) => merged.extend(done),
                 Err(error @ Error::Damaged { .. }) => {
                     tracing::error!(%error, "a meter's young readings are left unmerged");
+                    stick(engine, token, &write.head)?;
                 }
                 Err(error) => return Err(error),
             }
         }
+        write.begin_run();
         engine.disk.write(write, || {
-            for (meter, manifest) in merged {
-                meter.state.write().merged_to(manifest);
+            for (meter, merged) in merged {
+                let mut state = meter.state.write();
+                match merged {
+                    Merged::Segments(manifest) => state.merged_to(manifest),
+                    Merged::Beside(beside) => beside.tell(&mut state),
+                }
             }
         })?;
         Ok(!self.left.is_empty())
     }
+}
+
+/// Where the young rows of a meter went.
+enum Merged {
+    Segments(Manifest),
+    /// Into one run, since a segment is damaged.
+    Beside(Beside),
+}
+
+/// Notes the runs that hold a block of a meter: a merge will not empty them.
+fn stick(engine: &Engine, token: Token, head: &Head) -> Result<()> {
+    for run in &head.runs {
+        if engine.disk.has_block(run.id, token)? {
+            engine.stuck.lock().insert(run.id);
+        }
+    }
+    Ok(())
 }
 
 /// Lays what the runs hold of a meter over its segments. `None` where a fold did so meanwhile.
@@ -77,7 +106,7 @@ fn merge(
     engine: &Engine,
     (token, run): (Token, u64),
     write: &mut FoldWrite,
-) -> Result<Option<(Arc<Meter>, Manifest)>> {
+) -> Result<Option<(Arc<Meter>, Merged)>> {
     let Some(id) = engine.disk.meter_of(run, token)? else {
         return Ok(None);
     };
@@ -87,7 +116,19 @@ fn merge(
         return Ok(None);
     };
     let sealer = engine.sealer(&meter)?;
-    let manifest = months::fold(engine, (&meter, &sealer), (&young, state.segments()), write)?;
-    write.spend(&meter, state.runs());
-    Ok(Some((meter, manifest)))
+    let staged = (write.segments.len(), write.manifests.len());
+    match months::fold(engine, (&meter, &sealer), (&young, state.segments()), write) {
+        Ok(manifest) => {
+            write.spend(&meter, state.runs());
+            Ok(Some((meter, Merged::Segments(manifest))))
+        }
+        Err(error @ Error::Damaged { .. }) => {
+            tracing::error!(%error, "a meter's young readings stay beside what is damaged");
+            write.segments.truncate(staged.0);
+            write.manifests.truncate(staged.1);
+            let beside = beside::fold(engine, (&meter, &sealer), (&state, &Arc::default()), write)?;
+            Ok(Some((meter, Merged::Beside(beside))))
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -12,12 +12,13 @@ use ems_core::{
 use parking_lot::RwLock;
 
 use super::{
+    beside::is_hidden,
     keys::Token,
     manifest::{Manifest, SegmentMeta},
     segment,
     table::{Known, Layer},
 };
-use crate::{Columns, Piece, Result};
+use crate::{Columns, Error, Piece, Result};
 
 /// A meter that was touched since the start.
 pub(crate) struct Meter {
@@ -38,6 +39,8 @@ pub(crate) struct State {
     /// On its way to a run or to segments.
     frozen: Option<Arc<Layer>>,
     active: Option<Box<Layer>>,
+    /// Why what is on disk of it cannot be told. What lies above is kept.
+    broken: Option<Arc<str>>,
     pub(crate) statistics: MeterStatistics,
 }
 
@@ -61,6 +64,22 @@ impl State {
         state
     }
 
+    /// The state of a meter of which the disk tells nothing that can be read.
+    pub(crate) fn broken(why: &str) -> Self {
+        Self {
+            broken: Some(why.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether what is on disk of it can be told.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.broken {
+            Some(why) => Err(Error::damaged("engine.redb, a meter", &**why)),
+            None => Ok(()),
+        }
+    }
+
     /// Its segments, ascending.
     pub(crate) fn segments(&self) -> &[SegmentMeta] {
         self.manifest
@@ -80,6 +99,7 @@ impl State {
             runs: self.runs.clone(),
             frozen: self.frozen.clone(),
             active: None,
+            broken: self.broken.clone(),
             statistics: self.statistics,
         }
     }
@@ -112,6 +132,28 @@ impl State {
     pub(crate) fn folded_to(&mut self, manifest: Manifest) {
         self.frozen = None;
         self.merged_to(manifest);
+    }
+
+    /// What was set aside is beside what could not be read.
+    pub(crate) fn folded_beside(&mut self) {
+        self.frozen = None;
+    }
+
+    /// Young rows are in one run now, beside what could not be read; some of that is deleted.
+    pub(crate) fn left_beside(
+        &mut self,
+        manifest: Option<Manifest>,
+        spent: &[u64],
+        run: Option<u64>,
+    ) {
+        self.runs.retain(|run| !spent.contains(run));
+        self.runs.extend(run);
+        if let Some(manifest) = manifest {
+            if manifest.segments.is_empty() {
+                self.broken = None;
+            }
+            self.fold_to(manifest);
+        }
     }
 
     /// What the runs held is in segments now.
@@ -201,7 +243,12 @@ impl View<'_> {
                 until: range.end(),
             });
         };
-        let stored = match meta.filter(|meta| meta.first < until) {
+        // What is deleted wholly is not read: it may be damaged.
+        let hides = |meta: &SegmentMeta| {
+            let mut deleted = self.deleted(self.layers.len());
+            deleted.any(|gone| is_hidden(std::slice::from_ref(gone), meta))
+        };
+        let stored = match meta.filter(|meta| meta.first < until && !hides(meta)) {
             Some(meta) => Some(load(meta, columns)?),
             None => None,
         };

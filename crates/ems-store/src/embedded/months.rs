@@ -12,6 +12,7 @@ use ems_core::{
 use ems_crypto::seal::Sealer;
 
 use super::{
+    beside::is_hidden,
     disk::{FoldWrite, Sealed, segment_key},
     engine::Engine,
     manifest::{Manifest, SegmentMeta},
@@ -124,8 +125,11 @@ impl Month<'_> {
     ) -> Result<Vec<SegmentMeta>> {
         let mut older = Block::default();
         for meta in merged {
-            let block = self.engine.segment(self.meter, *meta, Columns::All)?;
-            older.extend(Arc::unwrap_or_clone(block));
+            // What is deleted wholly is not read: it may be damaged.
+            if !is_hidden(self.layer.deleted(), meta) {
+                let block = self.engine.segment(self.meter, *meta, Columns::All)?;
+                older.extend(Arc::unwrap_or_clone(block));
+            }
             write.segments.push(Sealed {
                 key: segment_key(self.meter.token, *meta),
                 value: None,

@@ -36,6 +36,8 @@ pub(crate) struct Plan<'a> {
     records: HashMap<(Table, String), Option<Record>>,
     /// Whether one of the batches begins to erase a meter.
     erases: bool,
+    /// Whether damage on disk stops nothing: what comes was acknowledged, or takes a meter away.
+    lenient: bool,
     ledger: Vec<Arc<[u8]>>,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Plan<'a> {
             meters: HashMap::new(),
             records: HashMap::new(),
             erases: false,
+            lenient: false,
             ledger: Vec::new(),
         }
     }
@@ -81,6 +84,7 @@ impl<'a> Plan<'a> {
             .collect();
         self.refuse_erased(&touched)?;
         let mut records = self.new_meters(&touched);
+        self.lenient = batch.records.iter().any(|r| r.table == Table::Erasures);
         self.stage(&touched)?;
         let (counts, deleted) = self.stage_readings(&batch.deletions, &batch.readings)?;
         let outcome = Outcome {
@@ -104,6 +108,7 @@ impl<'a> Plan<'a> {
         let touched: Vec<&MeterId> = touched
             .chain(entry.deletions.iter().map(|deletion| &deletion.meter))
             .collect();
+        self.lenient = true;
         self.stage(&touched)?;
         self.stage_readings(&entry.deletions, &entry.readings)?;
         entry.records.iter().for_each(|change| self.record(change));
@@ -210,7 +215,13 @@ impl<'a> Plan<'a> {
             self.engine.keys.ensure(&subjects)?;
         }
         for id in unseen {
-            let meter = self.engine.load_meter(id)?;
+            let meter = if self.lenient {
+                self.engine.load_any(id)?
+            } else {
+                let meter = self.engine.load_meter(id)?;
+                meter.state.read().check()?;
+                meter
+            };
             let staged = Staged {
                 meter,
                 layer: Layer::default(),
@@ -229,14 +240,23 @@ impl<'a> Plan<'a> {
         };
         let engine = self.engine;
         let state = staged.meter.state.read();
-        let young = engine.young(&staged.meter, &state)?;
-        let view = state.view(Some(&staged.layer), young.as_ref());
-        let found = view.count(deletion.range, &|meta, columns| {
-            engine.segment(&staged.meter, meta, columns)
-        })?;
+        let count = || {
+            let young = engine.young(&staged.meter, &state)?;
+            let view = state.view(Some(&staged.layer), young.as_ref());
+            let load: Load<'_> = &|meta, columns| engine.segment(&staged.meter, meta, columns);
+            view.count(deletion.range, load).map(|found| found.readings)
+        };
+        let found = match count() {
+            // All of a meter can be deleted, whatever is damaged.
+            Err(Error::Damaged { .. }) if deletion.range == TimeRange::ALL => {
+                (state.statistics.readings + staged.accepted).saturating_sub(staged.deleted)
+            }
+            Err(Error::Damaged { .. }) if self.lenient => 0,
+            other => other?,
+        };
         staged.layer.delete(deletion.range);
-        staged.deleted += found.readings;
-        Ok(found.readings)
+        staged.deleted += found;
+        Ok(found)
     }
 
     fn put(&mut self, id: &MeterId, readings: &[Reading], counts: &mut Counts) -> Result<()> {
@@ -257,14 +277,20 @@ impl<'a> Plan<'a> {
             let old = if newest {
                 None
             } else {
-                let young = match &young {
-                    Some(young) => young.as_ref(),
-                    None => young.insert(engine.young(&staged.meter, &state)?).as_ref(),
+                let mut find = || {
+                    let young = match &young {
+                        Some(young) => young.as_ref(),
+                        None => young.insert(engine.young(&staged.meter, &state)?).as_ref(),
+                    };
+                    let view = state.view(Some(&staged.layer), young);
+                    view.find(reading.at, &|meta, columns| {
+                        engine.segment(&staged.meter, meta, columns)
+                    })
                 };
-                let view = state.view(Some(&staged.layer), young);
-                view.find(reading.at, &|meta, columns| {
-                    engine.segment(&staged.meter, meta, columns)
-                })?
+                match find() {
+                    Err(Error::Damaged { .. }) if self.lenient => None,
+                    other => other?,
+                }
             };
             match old {
                 Some(old) if old == *reading => {
@@ -333,13 +359,24 @@ fn apply_to_meter(engine: &Engine, meter: &Meter, staged: Staged) -> Result<()> 
     let mut state = meter.state.write();
     state.absorb(staged.layer);
     if staged.deleted > 0 {
-        let young = engine.young(meter, &state)?;
-        let view = state.view(None, young.as_ref());
-        let load: Load<'_> = &|meta, columns| engine.segment(meter, meta, columns);
-        state.statistics = view.count(TimeRange::ALL, load)?;
-        return Ok(());
+        let count = || {
+            let young = engine.young(meter, &state)?;
+            let view = state.view(None, young.as_ref());
+            let load: Load<'_> = &|meta, columns| engine.segment(meter, meta, columns);
+            view.count(TimeRange::ALL, load)
+        };
+        match count() {
+            Ok(counted) => {
+                state.statistics = counted;
+                return Ok(());
+            }
+            // It is durable by now. What cannot be counted is worked out; the span may be too wide.
+            Err(Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
-    state.statistics.readings += staged.accepted;
+    let readings = state.statistics.readings + staged.accepted;
+    state.statistics.readings = readings.saturating_sub(staged.deleted);
     if let Some((first, last)) = staged.span {
         let (old_first, old_last) = state.statistics.span.unwrap_or((first, last));
         state.statistics.span = Some((old_first.min(first), old_last.max(last)));

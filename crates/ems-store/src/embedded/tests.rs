@@ -2,6 +2,7 @@
 //! lost without a close, nothing stored is in clear, nothing damaged goes unseen.
 
 mod bounds;
+mod damage;
 mod destruction;
 mod runs;
 

@@ -11,6 +11,7 @@ mod api;
 mod cli;
 mod crash;
 mod credentials;
+mod damage;
 mod log;
 mod policy;
 mod samples;

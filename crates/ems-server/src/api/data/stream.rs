@@ -13,10 +13,11 @@ use axum::{
 };
 use bytes::Bytes;
 use ems_core::{audit::AuditEvent, meter::MeterId, time::TimeRange};
+use ems_guard::{Act, journal::Violation};
 use ems_store::{Batch, Columns, Store};
 use futures_util::stream::unfold;
 use http::header;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -50,6 +51,8 @@ pub(super) async fn answer(
     app.store.commit.commit(Batch::note(event.clone())).await?;
     let (sender, receiver) = mpsc::channel(1);
     let run = Run {
+        act: caller.act(),
+        route: caller.facts().route,
         app,
         sender,
         event,
@@ -66,6 +69,8 @@ pub(super) async fn answer(
 /// A running stream.
 struct Run {
     app: Arc<App>,
+    act: Act,
+    route: &'static str,
     sender: mpsc::Sender<io::Result<Bytes>>,
     event: AuditEvent,
     rows: Rows,
@@ -94,6 +99,15 @@ impl Run {
             End::Completed | End::Left => noted.err(),
         };
         if let Some(error) = failure {
+            if let ems_store::Error::Damaged { .. } = &error {
+                let details = Map::from_iter([
+                    ("endpoint".to_owned(), self.route.into()),
+                    ("fault".to_owned(), error.to_string().into()),
+                ]);
+                let journal = &self.app.journal;
+                journal.violation(&self.act, Violation::DamagedData, details);
+                self.app.metrics.damaged();
+            }
             tracing::error!(%error, request_id = %self.event.request_id, "a stream was cut short");
             // Whoever is gone by now needs no error.
             let _ = self

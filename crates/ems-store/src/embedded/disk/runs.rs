@@ -83,6 +83,11 @@ impl Disk {
             .map(|(_, rows)| rows)
     }
 
+    /// Whether a run holds a block of a meter.
+    pub(crate) fn has_block(&self, run: u64, token: Token) -> Result<bool> {
+        Ok(self.get(table(&name(run)), token)?.is_some())
+    }
+
     /// Whose block it is: found by the token of its key, which the block itself names. `None` where
     /// there is no such block.
     pub(crate) fn meter_of(&self, run: u64, token: Token) -> Result<Option<MeterId>> {
