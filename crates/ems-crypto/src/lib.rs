@@ -14,6 +14,7 @@ pub mod password;
 pub mod random;
 pub mod seal;
 mod secret_file;
+pub mod set_hash;
 pub mod tls;
 pub mod token;
 

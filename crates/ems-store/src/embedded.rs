@@ -154,6 +154,7 @@ fn prepare(
     let disk = Disk::open(&ground, data, Arc::clone(&keys))?;
     let head = disk.head()?;
     disk.check_runs(&head)?;
+    disk.check_count()?;
     if keys.generation() < head.generation {
         return Err(Error::damaged(
             "keyring",

@@ -1,27 +1,33 @@
 //! What has been folded: segments, manifests, records and the ledger in one redb file, every value
 //! sealed and bound to its place. Written only by a fold, in one transaction.
 
+mod head;
+mod ledger;
 mod purge;
 mod records;
 mod runs;
 
 use std::{io, path::Path, sync::Arc};
 
-use ems_crypto::seal::{Sealer, aad};
+use ems_crypto::{
+    hash::IndexKey,
+    seal::{Sealer, aad},
+};
 use parking_lot::{Mutex, RwLock};
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableHandle as _, WriteTransaction};
 
+pub(crate) use self::head::Tally;
+use self::head::Tallying;
 use super::{
     keys::{KeyTree, Token},
     manifest::{Head, Manifest, RunMeta, SegmentMeta},
     meter::Meter,
     vfs::{EngineFile, Ground},
-    wire::{Malformed, Reader, Writer},
 };
 use crate::{Columns, Error, Result, embedded::segment, subject::Subject};
 
 /// The format of the engine's content written here.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 const PLAIN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("plain");
 const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
 /// Meter token, month, id of the segment, big-endian.
@@ -32,7 +38,6 @@ const SUPERSEDED: TableDefinition<'_, [u8; 24], &[u8]> = TableDefinition::new("s
 const RECORDS: TableDefinition<'_, Token, &[u8]> = TableDefinition::new("records");
 /// Index of the first entry → up to 256 entries.
 const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
-const LEDGER_CHUNK: usize = 256;
 const CACHE_BYTES: usize = 64 << 20;
 
 /// Turns an engine's error into ours.
@@ -117,6 +122,7 @@ pub(crate) struct Disk {
     /// The token of the key that records lie under, if not their subject's.
     records_owner: Token,
     ledger_sealer: Sealer,
+    tally_key: IndexKey,
 }
 
 impl Disk {
@@ -126,6 +132,7 @@ impl Disk {
         keys.ensure(&subjects)?;
         let records_owner = keys.subject_token(&Subject::Table("records"));
         let [head, records, ledger] = subjects.map(|subject| keys.existing(&subject));
+        let head = head?;
         let db = EngineFile::open(ground, &dir.join("engine.redb"), CACHE_BYTES)?;
         let disk = Self {
             db,
@@ -133,7 +140,8 @@ impl Disk {
             before: RwLock::new(None),
             instance: keys.instance(),
             keys,
-            head_sealer: Sealer::new(&head?),
+            tally_key: IndexKey::derive(&head, "tally"),
+            head_sealer: Sealer::new(&head),
             record_sealer: Sealer::new(&records?),
             records_owner,
             ledger_sealer: Sealer::new(&ledger?),
@@ -184,32 +192,6 @@ impl Disk {
         write.commit().map_err(engine)
     }
 
-    fn put_head(&self, write: &WriteTransaction, head: &Head) -> Result<()> {
-        let sealed = self.head_sealer.seal(&self.aad(&[b"head"]), &head.encode());
-        write
-            .open_table(HEAD)
-            .map_err(engine)?
-            .insert("head", sealed.as_slice())
-            .map_err(engine)?;
-        Ok(())
-    }
-
-    /// How far the folded state reaches.
-    pub(crate) fn head(&self) -> Result<Head> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(HEAD).map_err(engine)?;
-        let gone = || Error::damaged("engine.redb, head", "it is gone");
-        let found = table.get("head").map_err(engine)?.ok_or_else(gone)?;
-        let opened = self.head_sealer.open(&self.aad(&[b"head"]), found.value());
-        let bytes = opened.map_err(|_| {
-            Error::damaged(
-                "engine.redb, head",
-                "it does not open: another instance's, or damaged",
-            )
-        })?;
-        Head::decode(&bytes).map_err(|why| Error::damaged("engine.redb, head", why.to_string()))
-    }
-
     /// Applies a fold, whole or not at all. Once it is durable, `seen` is called, which lets readers
     /// know; until it returns, they find what the fold takes away.
     pub(crate) fn write(&self, fold: FoldWrite, seen: impl FnOnce()) -> Result<()> {
@@ -227,17 +209,18 @@ impl Disk {
 
     fn write_all(&self, mut fold: FoldWrite) -> Result<()> {
         let write = self.db.begin_write()?;
-        runs::write(&write, &mut fold)?;
-        put_all(&write, SEGMENTS, fold.segments)?;
-        put_all(&write, MANIFESTS, fold.manifests)?;
-        put_all(&write, SUPERSEDED, fold.superseded)?;
-        put_all(&write, RECORDS, fold.records)?;
-        {
-            let mut table = write.open_table(LEDGER).map_err(engine)?;
-            for (first, sealed) in &fold.ledger {
-                table.insert(*first, sealed.as_slice()).map_err(engine)?;
-            }
-        }
+        let mut rows = self.tallying(&write)?;
+        runs::write(&write, &mut fold, &mut rows)?;
+        put_all(&write, SEGMENTS, fold.segments, &mut rows)?;
+        put_all(&write, MANIFESTS, fold.manifests, &mut rows)?;
+        put_all(&write, SUPERSEDED, fold.superseded, &mut rows)?;
+        put_all(&write, RECORDS, fold.records, &mut rows)?;
+        let chunks = fold.ledger.into_iter().map(|(key, chunk)| Sealed {
+            key,
+            value: Some(chunk),
+        });
+        put_all(&write, LEDGER, chunks, &mut rows)?;
+        fold.head.tally = rows.tally;
         self.put_head(&write, &fold.head)?;
         write.commit().map_err(engine)
     }
@@ -404,69 +387,6 @@ impl Disk {
         }
         Ok(count)
     }
-
-    /// Seals ledger entries that begin at `first`, in chunks.
-    pub(crate) fn seal_ledger(&self, first: u64, entries: &[Arc<[u8]>]) -> Vec<(u64, Vec<u8>)> {
-        let mut index = first;
-        let seal = |chunk: &[Arc<[u8]>]| {
-            let mut out = Writer::default();
-            out.count(chunk.len());
-            chunk.iter().for_each(|entry| out.bytes(entry));
-            let at = index;
-            index += u64::try_from(chunk.len()).unwrap_or(0);
-            (
-                at,
-                self.ledger_sealer
-                    .seal(&self.aad(&[b"ledger", &at.to_le_bytes()]), &out.0),
-            )
-        };
-        entries.chunks(LEDGER_CHUNK).map(seal).collect()
-    }
-
-    /// Ledger entries from `from` on, at most `limit`, of those folded.
-    pub(crate) fn ledger(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(LEDGER).map_err(engine)?;
-        let start = table
-            .range(..=from)
-            .map_err(engine)?
-            .next_back()
-            .transpose()
-            .map_err(engine)?;
-        let start = start.map_or(from, |(first, _)| first.value());
-        let mut found = Vec::new();
-        let mut expected = start;
-        for row in table.range(start..).map_err(engine)? {
-            let (first, sealed) = row.map_err(engine)?;
-            let first = first.value();
-            let damaged = |why: &str| {
-                Error::damaged(format!("engine.redb, ledger entries from {first}"), why)
-            };
-            if first != expected {
-                return Err(damaged("entries before these are gone"));
-            }
-            let aad = self.aad(&[b"ledger", &first.to_le_bytes()]);
-            let content = self
-                .ledger_sealer
-                .open(&aad, sealed.value())
-                .map_err(|_| damaged("they do not open"))?;
-            let entries = ledger_entries(&content).map_err(|why| damaged(&why.to_string()))?;
-            expected += u64::try_from(entries.len()).unwrap_or(u64::MAX);
-            found.extend((first..).zip(entries).filter(|(index, _)| *index >= from));
-            if found.len() >= limit {
-                found.truncate(limit);
-                break;
-            }
-        }
-        Ok(found)
-    }
-}
-
-fn ledger_entries(content: &[u8]) -> Result<Vec<Vec<u8>>, Malformed> {
-    let mut input = Reader(content);
-    (0..input.count()?)
-        .map(|_| input.bytes().map(<[u8]>::to_vec))
-        .collect()
 }
 
 fn look<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K> + Copy>(
@@ -485,13 +405,22 @@ fn look<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K> + Copy>(
 fn put_all<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K>>(
     write: &WriteTransaction,
     table: TableDefinition<'_, K, &[u8]>,
-    rows: Vec<Sealed<K>>,
+    new: impl IntoIterator<Item = Sealed<K>>,
+    rows: &mut Tallying<'_>,
 ) -> Result<()> {
+    let name = table.name();
     let mut table = write.open_table(table).map_err(engine)?;
-    for Sealed { key, value } in rows {
-        match value {
-            Some(value) => drop(table.insert(key, value.as_slice()).map_err(engine)?),
-            None => drop(table.remove(key).map_err(engine)?),
+    for Sealed { key, value } in new {
+        let old = match &value {
+            Some(value) => table.insert(&key, value.as_slice()).map_err(engine)?,
+            None => table.remove(&key).map_err(engine)?,
+        };
+        let key = K::as_bytes(&key);
+        if let Some(old) = old {
+            rows.remove(name, key.as_ref(), old.value());
+        }
+        if let Some(value) = value {
+            rows.add(name, key.as_ref(), &value);
         }
     }
     Ok(())

@@ -2,7 +2,9 @@
 //! meter has.
 
 use ems_core::time::Timestamp;
+use ems_crypto::set_hash::SetHash;
 
+use super::disk::Tally;
 use super::wire::{Malformed, Reader, Writer};
 
 /// How far the folded state reaches.
@@ -22,6 +24,8 @@ pub(crate) struct Head {
     pub(crate) next_run: u64,
     /// The runs that hold something, ascending.
     pub(crate) runs: Vec<RunMeta>,
+    /// Every row that there is.
+    pub(crate) tally: Tally,
 }
 
 /// One run: how many meters have rows in it.
@@ -50,9 +54,11 @@ impl Head {
             self.generation,
             self.next_segment,
             self.next_run,
+            self.tally.rows,
         ] {
             out.u64(value);
         }
+        out.0.extend_from_slice(&self.tally.hash.to_bytes());
         out.count(self.runs.len());
         for run in &self.runs {
             out.u64(run.id);
@@ -71,6 +77,10 @@ impl Head {
             generation: input.u64()?,
             next_segment: input.u64()?,
             next_run: input.u64()?,
+            tally: Tally {
+                rows: input.u64()?,
+                hash: SetHash::from_bytes(&input.array()?),
+            },
             runs: Vec::new(),
         };
         for _ in 0..input.count()? {

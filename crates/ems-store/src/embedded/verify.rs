@@ -44,6 +44,9 @@ pub(crate) fn verify(engine: &Engine) -> Result<Report> {
     report.faults.append(&mut faults);
     verify_ledger(engine, &mut report);
     verify_meters(engine, &mut report)?;
+    if let Err(error) = engine.disk.check_tally() {
+        report.faults.push(error.to_string());
+    }
     Ok(report)
 }
 

@@ -1,5 +1,7 @@
 //! Taking all that is stored of a meter out of the engine's file, once its key is to end.
 
+use redb::TableHandle as _;
+
 use super::{Disk, MANIFESTS, SEGMENTS, SUPERSEDED, engine};
 use crate::{Result, embedded::keys::Token};
 
@@ -10,20 +12,30 @@ impl Disk {
     pub(crate) fn purge(&self, token: Token) -> Result<()> {
         let _one = self.writing.lock();
         let write = self.db.begin_write()?;
+        let mut rows = self.tallying(&write)?;
         {
             let mut table = write.open_table(MANIFESTS).map_err(engine)?;
-            table.remove(token).map_err(engine)?;
+            if let Some(old) = table.remove(token).map_err(engine)? {
+                rows.remove(MANIFESTS.name(), &token, old.value());
+            }
             let mut table = write.open_table(SEGMENTS).map_err(engine)?;
             let (from, until) = keys_of::<28>(token);
             table
-                .retain_in(from..=until, |_, _| false)
+                .retain_in(from..=until, |key, value| {
+                    rows.remove(SEGMENTS.name(), &key, value);
+                    false
+                })
                 .map_err(engine)?;
             let mut table = write.open_table(SUPERSEDED).map_err(engine)?;
             let (from, until) = keys_of::<24>(token);
             table
-                .retain_in(from..=until, |_, _| false)
+                .retain_in(from..=until, |key, value| {
+                    rows.remove(SUPERSEDED.name(), &key, value);
+                    false
+                })
                 .map_err(engine)?;
         }
+        self.put_tally(&write, rows.tally)?;
         write.commit().map_err(engine)
     }
 }

@@ -10,7 +10,7 @@ use redb::{
     WriteTransaction,
 };
 
-use super::{Disk, FoldWrite, Sealed, engine, hex};
+use super::{Disk, FoldWrite, Sealed, Tallying, engine, hex};
 use crate::{
     Error, Result,
     embedded::{
@@ -22,15 +22,20 @@ use crate::{
 
 const PREFIX: &str = "run-";
 
-fn name(run: u64) -> String {
+pub(super) fn name(run: u64) -> String {
     format!("{PREFIX}{run:016x}")
+}
+
+/// Whether a table is a run.
+pub(super) fn is_run(table: &str) -> bool {
+    table.starts_with(PREFIX)
 }
 
 fn number(name: &str) -> Option<u64> {
     u64::from_str_radix(name.strip_prefix(PREFIX)?, 16).ok()
 }
 
-fn table(name: &str) -> TableDefinition<'_, Token, &'static [u8]> {
+pub(super) fn table(name: &str) -> TableDefinition<'_, Token, &'static [u8]> {
     TableDefinition::new(name)
 }
 
@@ -159,7 +164,7 @@ impl Disk {
 }
 
 /// The runs that there are, ascending.
-fn runs(read: &ReadTransaction) -> Result<Vec<u64>> {
+pub(super) fn runs(read: &ReadTransaction) -> Result<Vec<u64>> {
     let tables = read.list_tables().map_err(engine)?;
     let mut runs: Vec<u64> = tables.filter_map(|table| number(table.name())).collect();
     runs.sort_unstable();
@@ -167,7 +172,11 @@ fn runs(read: &ReadTransaction) -> Result<Vec<u64>> {
 }
 
 /// Writes a fold's run, takes away the blocks that are spent, and the runs that hold none any more.
-pub(super) fn write(write: &WriteTransaction, fold: &mut FoldWrite) -> Result<()> {
+pub(super) fn write(
+    write: &WriteTransaction,
+    fold: &mut FoldWrite,
+    tally: &mut Tallying<'_>,
+) -> Result<()> {
     if let Some((run, blocks)) = &mut fold.run {
         // In the order of the table: its pages are filled one after the other.
         blocks.sort_unstable_by_key(|block| block.key);
@@ -176,6 +185,7 @@ pub(super) fn write(write: &WriteTransaction, fold: &mut FoldWrite) -> Result<()
         for block in blocks {
             let value = block.value.as_deref().unwrap_or_default();
             rows.insert(block.key, value).map_err(engine)?;
+            tally.add(&name, &block.key, value);
         }
     }
     let mut spent: BTreeMap<u64, Vec<Token>> = BTreeMap::new();
@@ -185,13 +195,21 @@ pub(super) fn write(write: &WriteTransaction, fold: &mut FoldWrite) -> Result<()
     for (run, mut tokens) in spent {
         let name = name(run);
         if !fold.head.runs.iter().any(|meta| meta.id == run) {
+            let rows = write.open_table(table(&name)).map_err(engine)?;
+            for row in rows.iter().map_err(engine)? {
+                let (token, value) = row.map_err(engine)?;
+                tally.remove(&name, &token.value(), value.value());
+            }
+            drop(rows);
             write.delete_table(table(&name)).map_err(engine)?;
             continue;
         }
         tokens.sort_unstable();
         let mut rows = write.open_table(table(&name)).map_err(engine)?;
         for token in tokens {
-            rows.remove(token).map_err(engine)?;
+            if let Some(old) = rows.remove(token).map_err(engine)? {
+                tally.remove(&name, &token, old.value());
+            }
         }
     }
     Ok(())
