@@ -195,7 +195,8 @@ impl Embedded {
         let (journal, number) = if let Some(open) = journal {
             open
         } else {
-            let number = engine.disk.head()?.journal + 1;
+            let last = engine.keys.journals().last().copied().unwrap_or(0);
+            let number = last.max(engine.disk.head()?.journal) + 1;
             (writer::open_new(&engine, number)?, number)
         };
         let (requests, thread) = writer::start(Arc::clone(&engine), journal, number, sequence)?;
@@ -232,7 +233,8 @@ impl Embedded {
     }
 }
 
-/// Replays the journals that are not folded, in order. Returns the last, open for appending.
+/// Replays the journals that are not folded, in order. Returns the last, open for appending if its
+/// end is whole.
 fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journal, u64)>, u64)> {
     let dir = &engine.options.data_dir;
     let with_key = engine.keys.journals();
@@ -279,18 +281,13 @@ fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journa
         };
         let (journal, end) = Journal::replay(&engine.ground, dir, id, &key, &mut apply)?;
         if end == End::Torn {
+            // Had a commit that was acknowledged been there, the next journal would miss it.
             tracing::warn!(
                 journal = number,
-                "a write that was never acknowledged was cut from the journal's end"
+                "the journal ends with a write that was never acknowledged"
             );
         }
-        if end == End::Torn && open_numbers.last() != Some(number) {
-            return Err(Error::damaged(
-                format!("{number:016x}.journal"),
-                "its end is cut, and another follows it",
-            ));
-        }
-        open = Some((journal, *number));
+        open = journal.map(|journal| (journal, *number));
     }
     Ok((open, sequence))
 }

@@ -240,6 +240,9 @@ impl Work {
 
 fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
     let old = engine.disk.head()?;
+    if old.sequence == job.sequence {
+        return retire_folded(engine, job);
+    }
     let mut write = FoldWrite {
         run: next_run(engine, &old).map(|run| (run, Vec::new())),
         head: old,
@@ -278,6 +281,17 @@ fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
         tail.entries.drain(..entries.len());
         tail.first = job.ledger_end;
     })?;
+    retire_folded(engine, job)
+}
+
+/// Ends the journals that a fold made needless. It is tried again where it failed; where nobody was
+/// told of the fold itself, as its commit failed and is there all the same, only another start helps.
+fn retire_folded(engine: &Engine, job: &FoldJob) -> Result<()> {
+    let untold = |meter: &Arc<Meter>| meter.state.read().frozen().is_some();
+    if engine.ledger.read().first != job.ledger_end || job.meters.iter().any(untold) {
+        let why = "a fold that seemed to fail is there: the store is to be opened again";
+        return Err(Error::Unavailable(why.into()));
+    }
     let journals = engine.keys.journals().into_iter();
     journals
         .filter(|number| *number <= job.journal)

@@ -5,11 +5,14 @@
 //! filled with zeros ahead of use, so that a write changes no metadata, and so that a torn end
 //! (sectors never written are zero) is told from damage (they are not).
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ems_crypto::seal::{DataKey, Sealer, aad};
 
-use super::vfs::{File, Ground, Mode, Vfs};
+use super::vfs::{File, Ground, Mode, Vfs, doubt};
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"EMSJRNL\0";
@@ -50,6 +53,8 @@ pub(crate) fn list(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<u64>> {
 
 /// A journal open for appending.
 pub(crate) struct Journal {
+    vfs: Arc<dyn Vfs>,
+    path: PathBuf,
     file: Box<dyn File>,
     place: String,
     sealer: Sealer,
@@ -69,7 +74,7 @@ pub(crate) struct Journal {
 pub(crate) enum End {
     /// Every record is whole.
     Clean,
-    /// The last record was never wholly written, so never acknowledged; it is cut.
+    /// The last write never wholly reached the disk, so was never acknowledged.
     Torn,
 }
 
@@ -91,23 +96,26 @@ impl Journal {
 
     /// Opens a journal, hands each record to `apply` in order, and leaves it open for appending.
     ///
-    /// A torn end is cut. Anything else that does not open is an error that names the record.
+    /// A torn end is passed over, and the journal then takes no more: its next record would be sealed
+    /// with the nonce of the torn one, which may be on a copy of the disk. Anything else that does not
+    /// open is an error that names the record.
     pub(crate) fn replay(
         ground: &Ground,
         dir: &Path,
         id: JournalId,
         key: &DataKey,
         apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
-    ) -> Result<(Self, End)> {
+    ) -> Result<(Option<Self>, End)> {
         let path = path(dir, id.number);
         let place = place(&path);
-        let file = ground
-            .vfs
-            .open(&path, Mode::Existing)
-            .map_err(Error::io(&place))?;
+        let settled = doubt::settle(ground.vfs.as_ref(), &path);
+        let file = settled.and_then(|()| ground.vfs.open(&path, Mode::Existing));
+        let file = file.map_err(Error::io(&place))?;
         let bytes = ground.vfs.read(&path).map_err(Error::io(&place))?;
         check_header(&place, &bytes, id)?;
         let mut journal = Self {
+            vfs: Arc::clone(&ground.vfs),
+            path,
             file,
             place,
             sealer: Sealer::new(key),
@@ -119,10 +127,11 @@ impl Journal {
             ahead: ground.ahead,
         };
         let end = journal.read_records(&bytes, apply)?;
-        if end == End::Torn {
-            journal.cut(&bytes)?;
+        if journal.next > 0 {
+            // What a killed process wrote and did not sync is seen from now on.
+            journal.sync()?;
         }
-        Ok((journal, end))
+        Ok(((end == End::Clean).then_some(journal), end))
     }
 
     fn read_records(
@@ -213,17 +222,6 @@ impl Journal {
         ])
     }
 
-    /// Writes zeros over a torn end, so that the next record follows the last whole one.
-    fn cut(&mut self, bytes: &[u8]) -> Result<()> {
-        let torn = bytes
-            .len()
-            .saturating_sub(usize::try_from(self.end).unwrap_or(usize::MAX));
-        self.file
-            .write_at(&vec![0; torn], self.end)
-            .map_err(Error::io(&self.place))?;
-        self.file.sync_data().map_err(Error::io(&self.place))
-    }
-
     /// Makes room for a record of `content` bytes and the reserve behind it. A failure (a full
     /// disk) changes nothing.
     pub(crate) fn reserve(&mut self, content: usize) -> Result<()> {
@@ -258,10 +256,18 @@ impl Journal {
         self.file
             .write_at(&buffer, self.end)
             .map_err(Error::io(&self.place))?;
-        self.file.sync_data().map_err(Error::io(&self.place))?;
+        self.sync()?;
         self.next += 1;
         self.end += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
         Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        let synced = self.file.sync_data();
+        if synced.is_err() {
+            doubt::raise(self.vfs.as_ref(), &self.path);
+        }
+        synced.map_err(Error::io(&self.place))
     }
 
     /// Bytes of records so far.

@@ -8,6 +8,7 @@
 //! After a sync that failed nothing is known of what was written since the one before.
 
 mod database;
+pub(crate) mod doubt;
 mod real;
 #[cfg(test)]
 pub(crate) mod simulated;
@@ -57,6 +58,8 @@ pub(crate) trait Vfs: Debug + Send + Sync {
 
 /// An open file.
 pub(crate) trait File: Send + Sync {
+    /// Reads bytes from an offset on, as many as there are and fit; returns how many.
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes at an offset; the file grows as needed.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes the content durable, and what of the metadata is needed to read it.

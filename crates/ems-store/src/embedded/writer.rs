@@ -10,6 +10,7 @@ use super::{
     fold::{FoldJob, Folder},
     journal::{self, Journal, JournalId},
     plan::Plan,
+    vfs::doubt,
 };
 use crate::{Batch, Error, Outcome, Result};
 
@@ -246,7 +247,7 @@ pub(crate) fn open_new(engine: &Engine, number: u64) -> Result<Journal> {
     let key = engine.keys.new_journal_key(number)?;
     let unexpected = || Error::damaged("journal", "a new journal has a record");
     let replayed = Journal::replay(&engine.ground, dir, id, &key, &mut |_, _| Err(unexpected()));
-    replayed.map(|(journal, _)| journal)
+    replayed?.0.ok_or_else(unexpected)
 }
 
 /// What is queued now, up to a group's bounds; and the request that ended it.
@@ -275,7 +276,9 @@ fn gather(
 pub(crate) fn retire(engine: &Engine, number: u64) -> Result<()> {
     engine.keys.retire_journal_key(number)?;
     let path = journal::path(&engine.options.data_dir, number);
-    match engine.ground.vfs.remove(&path) {
+    let vfs = engine.ground.vfs.as_ref();
+    doubt::forget(vfs, &path).map_err(Error::io("journal"))?;
+    match vfs.remove(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::io("journal")(error))
         }

@@ -21,7 +21,7 @@ use redb::{
     WriteTransaction,
 };
 
-use super::{Ground, Mode, Vfs};
+use super::{Ground, Mode, Vfs, doubt};
 use crate::{Error, Result, embedded::disk::engine};
 
 /// Bytes that a write leaves free, so that what must go on finds room.
@@ -114,13 +114,16 @@ impl EngineFile {
     }
 
     fn open_again(&self, path: &Path) -> Result<Open> {
-        let inner = self.vfs.backend(path);
+        let settled = doubt::settle(self.vfs.as_ref(), path);
+        let inner = settled.and_then(|()| self.vfs.backend(path));
         let inner = inner.map_err(Error::io(self.name.as_str()))?;
         let health = Arc::<Health>::default();
         let backend = Watched {
             inner,
             health: Arc::clone(&health),
             length: Arc::clone(&self.length),
+            vfs: Arc::clone(&self.vfs),
+            path: path.to_owned(),
         };
         let mut builder = Database::builder();
         builder
@@ -193,6 +196,8 @@ struct Watched {
     inner: Box<dyn StorageBackend>,
     health: Arc<Health>,
     length: Arc<AtomicU64>,
+    vfs: Arc<dyn Vfs>,
+    path: PathBuf,
 }
 
 impl StorageBackend for Watched {
@@ -213,7 +218,11 @@ impl StorageBackend for Watched {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.health.watch(UNKNOWN, || self.inner.sync_data())
+        let synced = self.health.watch(UNKNOWN, || self.inner.sync_data());
+        if synced.is_err() && self.health.is(UNKNOWN) {
+            doubt::raise(self.vfs.as_ref(), &self.path);
+        }
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

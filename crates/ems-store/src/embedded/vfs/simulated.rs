@@ -450,6 +450,13 @@ impl Handle {
 }
 
 impl File for Handle {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let left = self.length()?.saturating_sub(offset);
+        let count = out.len().min(narrow(left));
+        self.read_at(offset, &mut out[..count])?;
+        Ok(count)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.with(Operation::Write, |state| {
             state.write(self.inode, bytes, offset)
