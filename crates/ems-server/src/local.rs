@@ -19,7 +19,7 @@ use crate::{
     router::router,
 };
 
-pub use ems_store::embedded::Report;
+pub use ems_store::embedded::{Progress, Report, Watch};
 
 /// An open instance.
 pub struct Local {
@@ -82,7 +82,12 @@ async fn gathered(answer: Response<Body>) -> Option<Response<Bytes>> {
 /// # Errors
 /// [`crate::Error::Store`] naming what is damaged so that the store does not open; all else is in
 /// the report.
-pub fn verify(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Report> {
+pub fn verify(loaded: Loaded, clock: Arc<dyn Clock>, watch: Watch<'_>) -> Result<Report> {
     let options = app::store_options(&loaded.settings);
-    Ok(embedded::verify(options, loaded.secrets.root_key, clock)?)
+    Ok(embedded::verify(
+        options,
+        loaded.secrets.root_key,
+        clock,
+        watch,
+    )?)
 }

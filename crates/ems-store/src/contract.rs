@@ -2,6 +2,7 @@
 //! open it on the same data again and again.
 
 mod history;
+mod superseded;
 
 use std::sync::{
     Arc,
@@ -21,7 +22,10 @@ use crate::{
     Batch, Columns, Counts, Deletion, Error, Expect, RecordChange, Store, Table, subject::Subject,
 };
 
-pub(crate) use self::history::{Step, agrees_with_sorted_maps};
+pub(crate) use self::{
+    history::{Step, agrees_with_sorted_maps},
+    superseded::replaced_values_are_kept_with_their_time_out_of_the_way,
+};
 
 /// A clock whose hand is turned by the test.
 #[derive(Default)]

@@ -35,7 +35,7 @@ use ems_crypto::keyring::RootKey;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::verify::Report;
+pub use self::verify::{Progress, Report, Watch};
 use self::{
     codec::Group,
     disk::Disk,
@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     Batch, Columns, Commit, Error, Ledger, Outcome, Piece, Record, Records, Result, Segments,
-    Store, Subjects, Table, shared::local::LocalShared, subject::Subject,
+    Store, Subjects, Superseded, Table, shared::local::LocalShared, subject::Subject,
 };
 
 /// Where an embedded store lies, and its bounds.
@@ -103,10 +103,17 @@ fn open_on(
 ///
 /// # Errors
 /// As [`open`]: what is damaged so that the store does not open; all else is in the report.
-pub fn verify(options: Options, root: RootKey, clock: Arc<dyn Clock>) -> Result<Report> {
-    verify_on(Ground::real(), options, root, clock)
+pub fn verify(
+    options: Options,
+    root: RootKey,
+    clock: Arc<dyn Clock>,
+    watch: Watch<'_>,
+) -> Result<Report> {
+    let (engine, ..) = prepare(Ground::real(), options, root, clock)?;
+    verify::verify(&engine, watch)
 }
 
+#[cfg(test)]
 fn verify_on(
     ground: Ground,
     options: Options,
@@ -114,7 +121,7 @@ fn verify_on(
     clock: Arc<dyn Clock>,
 ) -> Result<Report> {
     let (engine, ..) = prepare(ground, options, root, clock)?;
-    verify::verify(&engine)
+    verify::verify(&engine, &|_| {})
 }
 
 struct Embedded {
@@ -334,6 +341,11 @@ impl Segments for Embedded {
 
     async fn statistics(&self, meter: &MeterId) -> Result<MeterStatistics> {
         self.engine.statistics(meter)
+    }
+
+    async fn superseded(&self, meter: &MeterId) -> Result<Vec<Superseded>> {
+        let meter = meter.clone();
+        self.blocking(move |engine| engine.superseded(&meter)).await
     }
 
     async fn fold(&self) -> Result<()> {

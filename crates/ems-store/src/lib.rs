@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use batch::{Batch, Counts, Deletion, Expect, Outcome, Record, RecordChange, Table};
 pub use error::{Error, Result};
 pub use keyring::{KeyringStatus, RotatedPages, Seals};
-pub use traits::{Columns, Commit, Keys, Ledger, Piece, Records, Segments, Subjects};
+pub use traits::{Columns, Commit, Keys, Ledger, Piece, Records, Segments, Subjects, Superseded};
 
 use crate::shared::Shared;
 

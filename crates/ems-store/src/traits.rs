@@ -8,6 +8,7 @@ use ems_core::{
     audit::AuditEvent,
     block::Block,
     meter::{MeterId, MeterStatistics},
+    reading::Reading,
     time::{TimeRange, Timestamp},
 };
 use ems_crypto::keyring::RootKey;
@@ -47,6 +48,15 @@ pub struct Piece {
     pub until: Timestamp,
 }
 
+/// A value that was replaced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Superseded {
+    /// When it was replaced.
+    pub at: Timestamp,
+    /// What it was.
+    pub reading: Reading,
+}
+
 /// Readings.
 #[async_trait]
 pub trait Segments: Send + Sync {
@@ -57,6 +67,10 @@ pub trait Segments: Send + Sync {
 
     /// How many readings a meter has, and their span; of an unknown meter none.
     async fn statistics(&self, meter: &MeterId) -> Result<MeterStatistics>;
+
+    /// The values of a meter that corrections replaced, each with the instant when, in that order.
+    /// They are kept with the meter until its key is destroyed. Reads all of them: for audits.
+    async fn superseded(&self, meter: &MeterId) -> Result<Vec<Superseded>>;
 
     /// Folds what is in memory and journal into segments now. Changes nothing that can be seen.
     async fn fold(&self) -> Result<()>;

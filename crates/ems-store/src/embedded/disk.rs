@@ -6,8 +6,16 @@ mod ledger;
 mod purge;
 mod records;
 mod runs;
+mod superseded;
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use ems_crypto::{
     hash::IndexKey,
@@ -115,6 +123,8 @@ pub(crate) struct Disk {
     /// The state before a fold, as long as readers know no other: what the fold took away is found
     /// here.
     before: RwLock<Option<ReadTransaction>>,
+    /// Sealed bytes that were read.
+    read: AtomicU64,
     keys: Arc<KeyTree>,
     instance: [u8; 16],
     head_sealer: Sealer,
@@ -138,6 +148,7 @@ impl Disk {
             db,
             writing: Mutex::new(()),
             before: RwLock::new(None),
+            read: AtomicU64::new(0),
             instance: keys.instance(),
             keys,
             tally_key: IndexKey::derive(&head, "tally"),
@@ -231,14 +242,25 @@ impl Disk {
         table: TableDefinition<'_, K, &'static [u8]>,
         key: K,
     ) -> Result<Option<Vec<u8>>> {
-        let found = look(&self.db.begin_read()?, table, key)?;
-        if found.is_some() {
-            return Ok(found);
+        if let Some(found) = look(&self.db.begin_read()?, table, key)? {
+            self.note(&found);
+            return Ok(Some(found));
         }
         match self.before.read().as_ref() {
             Some(before) => look(before, table, key),
             None => Ok(None),
         }
+    }
+
+    /// Counts what was read.
+    fn note(&self, sealed: &[u8]) {
+        let length = u64::try_from(sealed.len()).unwrap_or(u64::MAX);
+        self.read.fetch_add(length, Ordering::Relaxed);
+    }
+
+    /// Sealed bytes that were read since the file was opened.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     fn aad(&self, parts: &[&[u8]]) -> Vec<u8> {
@@ -275,16 +297,8 @@ impl Disk {
         meta: SegmentMeta,
         columns: Columns,
     ) -> Result<ems_core::block::Block> {
-        let key = segment_key(token, meta);
-        let damaged =
-            |why: &str| Error::damaged(format!("engine.redb, segment {}", hex(&key)), why);
-        let found = self
-            .get(SEGMENTS, key)?
-            .ok_or_else(|| damaged("it is gone"))?;
-        let aad = self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]);
-        let content = sealer
-            .open(&aad, &found)
-            .map_err(|_| damaged("it does not open"))?;
+        let (content, key) = self.open_segment(sealer, token, meta)?;
+        let damaged = |why: &str| damaged_segment(&key, why);
         let block = segment::decode(&content, columns).map_err(|why| damaged(&why.to_string()))?;
         let as_listed = block.span() == Some((meta.first, meta.last))
             && u64::try_from(block.len()) == Ok(meta.count);
@@ -293,6 +307,42 @@ impl Disk {
         } else {
             Err(damaged("it is not what the manifest lists"))
         }
+    }
+
+    /// Opens a segment without decompressing its values: it is authentic as a whole, in its place,
+    /// and its times are as the manifest lists them.
+    pub(crate) fn check_segment(
+        &self,
+        sealer: &Sealer,
+        token: Token,
+        meta: SegmentMeta,
+    ) -> Result<()> {
+        let (content, key) = self.open_segment(sealer, token, meta)?;
+        let times =
+            segment::times(&content).map_err(|why| damaged_segment(&key, &why.to_string()))?;
+        let span = times.first().zip(times.last());
+        let as_listed = span == Some((&meta.first.as_micros(), &meta.last.as_micros()))
+            && u64::try_from(times.len()) == Ok(meta.count);
+        if as_listed {
+            Ok(())
+        } else {
+            Err(damaged_segment(&key, "it is not what the manifest lists"))
+        }
+    }
+
+    fn open_segment(
+        &self,
+        sealer: &Sealer,
+        token: Token,
+        meta: SegmentMeta,
+    ) -> Result<(Vec<u8>, [u8; 28])> {
+        let key = segment_key(token, meta);
+        let found = self.get(SEGMENTS, key)?;
+        let found = found.ok_or_else(|| damaged_segment(&key, "it is gone"))?;
+        let aad = self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]);
+        let content = sealer.open(&aad, &found);
+        let content = content.map_err(|_| damaged_segment(&key, "it does not open"))?;
+        Ok((content, key))
     }
 
     /// The keys of all segments stored.
@@ -326,6 +376,7 @@ impl Disk {
         let Some(found) = table.get(token).map_err(engine)? else {
             return Ok(Manifest::default());
         };
+        self.note(found.value());
         let damaged = || {
             Error::damaged(
                 format!("engine.redb, manifest {}", hex(&token)),
@@ -347,45 +398,6 @@ impl Disk {
             .map_err(engine)?
             .map(|row| row.map(|(key, _)| key.value()).map_err(engine))
             .collect()
-    }
-
-    /// Seals replaced values for their place.
-    pub(crate) fn seal_superseded(
-        &self,
-        sealer: &Sealer,
-        token: Token,
-        sequence: u64,
-        content: &[u8],
-    ) -> Sealed<[u8; 24]> {
-        let mut key = [0; 24];
-        key.iter_mut()
-            .zip(token.into_iter().chain(sequence.to_be_bytes()))
-            .for_each(|(to, from)| *to = from);
-        Sealed {
-            key,
-            value: Some(sealer.seal(&self.aad(&[b"superseded", &key]), content)),
-        }
-    }
-
-    /// Opens all replaced values of a meter; returns how many there are.
-    pub(crate) fn superseded(&self, sealer: &Sealer, token: Token) -> Result<u64> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(SUPERSEDED).map_err(engine)?;
-        let (from, until) = purge::keys_of::<24>(token);
-        let mut count = 0;
-        for row in table.range(from..=until).map_err(engine)? {
-            let (key, values) = row.map_err(engine)?;
-            let key = key.value();
-            let damaged = |why: String| {
-                Error::damaged(format!("engine.redb, replaced values {}", hex(&key)), why)
-            };
-            let content = sealer.open(&self.aad(&[b"superseded", &key]), values.value());
-            let content = content.map_err(|_| damaged("they do not open".into()))?;
-            let rows =
-                segment::decode_superseded(&content).map_err(|why| damaged(why.to_string()))?;
-            count += u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        }
-        Ok(count)
     }
 }
 
@@ -424,6 +436,10 @@ fn put_all<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K>>(
         }
     }
     Ok(())
+}
+
+fn damaged_segment(key: &[u8; 28], why: &str) -> Error {
+    Error::damaged(format!("engine.redb, segment {}", hex(key)), why)
 }
 
 /// The key of a segment.

@@ -29,7 +29,7 @@ use super::{
     table::Layer,
     vfs::Ground,
 };
-use crate::{Columns, Error, Piece, Record, Result, Table, subject::Subject};
+use crate::{Columns, Error, Piece, Record, Result, Superseded, Table, subject::Subject};
 
 /// Whole segments and blocks held decoded, for scans that come again: some 900 KB each at most.
 const CACHED: usize = 32;
@@ -232,6 +232,20 @@ impl Engine {
         Ok(Arc::clone(meter))
     }
 
+    /// The state of a meter at this moment, which is not kept in memory for it.
+    pub(crate) fn peek(&self, id: &MeterId) -> Result<(Token, State)> {
+        let loaded = self.meters.read().get(id).cloned();
+        if let Some(meter) = loaded {
+            let state = meter.state.read().clone();
+            state.check()?;
+            return Ok((meter.token, state));
+        }
+        let token = self.keys.meter_token(id);
+        let sealer = Sealer::new(&self.keys.existing(&Subject::Meter(id.clone()))?);
+        let (manifest, young) = self.disk.stored(&sealer, token)?;
+        Ok((token, State::of(manifest, &young)))
+    }
+
     /// The meters that were touched since the start.
     pub(crate) fn loaded(&self) -> Vec<Arc<Meter>> {
         self.meters.read().values().cloned().collect()
@@ -324,6 +338,26 @@ impl Engine {
         let state = meter.state.read();
         state.check()?;
         Ok(state.statistics)
+    }
+
+    /// The values of a meter that were replaced, and when.
+    pub(crate) fn superseded(&self, id: &MeterId) -> Result<Vec<Superseded>> {
+        let Some(meter) = self.meter(id)? else {
+            return Ok(Vec::new());
+        };
+        let sealer = self.sealer(&meter)?;
+        let mut found = Vec::new();
+        let mut take = |(at, reading)| found.push(Superseded { at, reading });
+        // A fold moves values from memory to disk: between two of them, each is in one place.
+        self.disk.between_writes(|| {
+            let state = meter.state.read();
+            state.check()?;
+            self.disk.superseded(&sealer, meter.token, &mut take)?;
+            state.superseded().cloned().for_each(&mut take);
+            Ok::<_, Error>(())
+        })?;
+        found.sort_by_key(|value| value.at);
+        Ok(found)
     }
 
     /// The pseudonym of a subject; `None` for one that has no key. Of a meter it is worked out once.

@@ -92,6 +92,12 @@ impl State {
         &self.runs
     }
 
+    /// Replaced values that are not on disk yet.
+    pub(crate) fn superseded(&self) -> impl Iterator<Item = &(Timestamp, Reading)> {
+        let layers = [self.frozen.as_deref(), self.active.as_deref()];
+        layers.into_iter().flatten().flat_map(Layer::superseded)
+    }
+
     /// What lies below what is still written to.
     pub(crate) fn below(&self) -> Self {
         Self {

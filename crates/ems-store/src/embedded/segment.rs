@@ -142,6 +142,24 @@ struct Decoded {
     places: Places,
 }
 
+/// The times of a segment's content, ascending, in microseconds; its other columns are passed over,
+/// not decompressed.
+pub(crate) fn times(bytes: &[u8]) -> Result<Vec<i64>, Malformed> {
+    let mut input = Reader(bytes);
+    let count = usize::try_from(input.varint()?)
+        .ok()
+        .filter(|count| *count <= MOST)
+        .ok_or(Malformed)?;
+    let mut times = None;
+    while !input.0.is_empty() {
+        let (quantity, _, bytes) = (input.u8()?, input.u8()?, input.bytes()?);
+        if quantity == Quantity::Time.code() {
+            times = Some(decompress(bytes, count)?);
+        }
+    }
+    times.ok_or(Malformed)
+}
+
 /// Reads a segment's content. Columns that are not known here are passed over.
 pub(crate) fn decode(bytes: &[u8], columns: Columns) -> Result<Block, Malformed> {
     let mut input = Reader(bytes);

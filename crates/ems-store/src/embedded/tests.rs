@@ -42,7 +42,7 @@ impl Home {
     }
 
     fn verify(&self) -> Result<Report> {
-        verify(self.options(), self.root.clone(), clock())
+        verify(self.options(), self.root.clone(), clock(), &|_| {})
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -75,6 +75,7 @@ macro_rules! contract {
 contract!(
     counts_what_each_reading_was,
     a_reading_comes_back_whole_after_a_reopen,
+    replaced_values_are_kept_with_their_time_out_of_the_way,
     deletes_count_and_hide_what_they_cover,
     records_change_only_at_the_revision_expected,
     a_refused_batch_changes_nothing,
@@ -306,7 +307,7 @@ fn another_root_key_and_an_older_keyring_are_refused() {
     let keyring = home.dir.path().join("keyring/keyring");
     let old = std::fs::read(&keyring).unwrap();
     write(2);
-    let other = verify(home.options(), RootKey::generate(), clock());
+    let other = verify(home.options(), RootKey::generate(), clock(), &|_| {});
     assert!(matches!(other, Err(Error::Key(ems_crypto::Error::Root))));
     std::fs::write(&keyring, old).unwrap();
     let error = home.verify().unwrap_err().to_string();

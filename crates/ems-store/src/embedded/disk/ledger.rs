@@ -57,6 +57,7 @@ impl Disk {
                 .ledger_sealer
                 .open(&aad, sealed.value())
                 .map_err(|_| damaged("they do not open"))?;
+            self.note(sealed.value());
             let entries = ledger_entries(&content).map_err(|why| damaged(&why.to_string()))?;
             expected += u64::try_from(entries.len()).unwrap_or(u64::MAX);
             found.extend((first..).zip(entries).filter(|(index, _)| *index >= from));

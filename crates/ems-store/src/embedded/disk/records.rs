@@ -75,6 +75,7 @@ impl Disk {
         for row in table.iter().map_err(engine)? {
             let row = row.map_err(engine)?;
             let token = row.0.value();
+            self.note(row.1.value());
             match self.open_record(token, row.1.value()) {
                 Ok(Some((kind, record))) => take(kind, record),
                 Ok(None) => fault(Error::damaged(

@@ -132,6 +132,7 @@ impl Disk {
             let Some(value) = rows.get(token).map_err(engine)? else {
                 continue;
             };
+            self.note(value.value());
             let (_, rows) = self.open_block(sealer, (run, token), value.value())?;
             young.push((run, rows));
         }

@@ -59,7 +59,7 @@ fn recover(data: &Path, keyring: &Path, root: &RootKey) -> Found {
             let block = disk.segment(&sealer, token, *meta, Columns::All);
             found.stored += block.map_or(0, |block| block.len());
         }
-        found.superseded += disk.superseded(&sealer, token).unwrap_or(0);
+        found.superseded += disk.superseded(&sealer, token, &mut |_| {}).unwrap_or(0);
     }
     let mut take = |_, record: Record| found.records += usize::from(&*record.id == NAME);
     disk.records(&mut take, &mut |_| {}).unwrap();
@@ -293,7 +293,7 @@ async fn a_destruction_that_a_crash_interrupts_is_finished_at_the_next_start() {
         assert_eq!(scan(&store, NAME, TimeRange::ALL).await.len(), 1);
         store.commit.close().await.unwrap();
         drop(store);
-        let report = verify(options, home.root.clone(), clock()).unwrap();
+        let report = verify(options, home.root.clone(), clock(), &|_| {}).unwrap();
         assert_eq!(report.faults, Vec::<String>::new(), "stopped at {stop}");
     }
 }

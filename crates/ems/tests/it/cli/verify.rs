@@ -5,7 +5,17 @@ use std::{fmt::Write as _, fs};
 use ems_api::client::{Body, Coding, Format};
 use ems_testkit::{Signal, files};
 
+use serde_json::Value;
+
 use super::Home;
+
+/// What was read, without how long it took.
+fn counts(report: &Value) -> Value {
+    let mut report = report.clone();
+    let fields = report.as_object_mut().unwrap();
+    fields.retain(|name, _| !name.contains("second"));
+    report
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_clean_after_a_drain_and_names_what_was_damaged() {
@@ -41,7 +51,7 @@ async fn is_clean_after_a_drain_and_names_what_was_damaged() {
             let ran = home.run("verify --json", &[]);
             let place = format!("{} at {at}: {}{}", path.display(), ran.stdout, ran.stderr);
             if ran.code == 0 {
-                assert_eq!(ran.json(), clean.json(), "{place}");
+                assert_eq!(counts(&ran.json()), counts(&clean.json()), "{place}");
             } else {
                 assert_eq!(ran.code, 1, "{place}");
                 assert!(!ran.stderr.trim().is_empty(), "{place}");
