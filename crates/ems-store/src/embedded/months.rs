@@ -1,7 +1,7 @@
 //! A meter's rows into segments, month by month.
 //!
-//! A month's new rows are merged with the segments they overlap, and with earlier small ones as long
-//! as those are not twice as large: each reading is rewritten a logarithmic number of times.
+//! A month's new rows are merged with the segments they overlap, and with earlier small ones once there
+//! are eight of a size, or enough for a full one: each reading is rewritten a few times at most.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,6 +21,9 @@ use super::{
     table::Layer,
 };
 use crate::{Columns, Error, Result};
+
+/// Earlier segments of a size that are merged, unless they make a full one before.
+const ALIKE: usize = 7;
 
 /// Lays a layer over a meter's segments; returns its new manifest. What is to be written, and the
 /// segments that are replaced, are added to `write`.
@@ -95,25 +98,27 @@ impl Month<'_> {
         Ok(folded)
     }
 
-    /// Goes back over earlier segments that are small beside what is merged.
+    /// Goes back over earlier segments that are small beside what is merged, where there are enough.
     fn draw_in_small(&self, metas: &[SegmentMeta], mut from: usize, until: usize) -> usize {
         let rows = self.layer.count(month_range(self.number));
         let most = u64::try_from(segment::MOST).unwrap_or(u64::MAX);
-        let mut total = rows
-            + metas
-                .iter()
-                .take(until)
-                .skip(from)
-                .map(|meta| meta.count)
-                .sum::<u64>();
-        while let Some(meta) = from.checked_sub(1).and_then(|place| metas.get(place)) {
-            if meta.count >= most || meta.count > total.saturating_mul(2) {
-                break;
+        let overlapped = metas.iter().take(until).skip(from);
+        let mut total = rows + overlapped.map(|meta| meta.count).sum::<u64>();
+        loop {
+            let earlier = metas.get(..from).unwrap_or_default().iter().rev();
+            let alike =
+                |meta: &&SegmentMeta| meta.count < most && meta.count <= total.saturating_mul(2);
+            let (mut number, mut readings) = (0, 0);
+            for meta in earlier.take_while(alike) {
+                number += 1;
+                readings += meta.count;
             }
-            total += meta.count;
-            from -= 1;
+            if number == 0 || (number < ALIKE && total + readings < most) {
+                return from;
+            }
+            total += readings;
+            from -= number;
         }
-        from
     }
 
     /// Replaces some segments by new ones that hold their readings and the layer's.

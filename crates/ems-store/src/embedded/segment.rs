@@ -12,7 +12,7 @@ use ems_core::{
     reading::Reading,
     time::Timestamp,
 };
-use pco::{ChunkConfig, standalone};
+use pco::{ChunkConfig, DeltaSpec, standalone};
 
 use super::wire::{Malformed, Reader, Writer};
 use crate::Columns;
@@ -46,16 +46,22 @@ const PCO: u8 = 1;
 const DICTIONARY: u8 = 2;
 /// The one text that every reading has.
 const CONSTANT: u8 = 3;
+/// A power of ten, then whole numbers by pco: each value is one of them divided by that power.
+const DECIMAL: u8 = 4;
+
+/// The largest power of ten that is tried: more digits after the point are rare.
+const DECIMALS: u8 = 9;
+/// Doubles below this are whole numbers without a gap.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The content of a segment, to be sealed.
 pub(crate) fn encode(block: &Block) -> Result<Vec<u8>, Malformed> {
     let mut out = Writer::default();
     out.count(block.len());
     column(&mut out, Quantity::Time, PCO, &compress(block.at())?);
-    column(&mut out, Quantity::Energy, PCO, &compress(block.energy())?);
+    doubles(&mut out, Quantity::Energy, block.energy())?;
     if !block.power_factor().is_empty() {
-        let bytes = compress(block.power_factor())?;
-        column(&mut out, Quantity::PowerFactor, PCO, &bytes);
+        doubles(&mut out, Quantity::PowerFactor, block.power_factor())?;
     }
     if !block.places().numbers().is_empty() {
         let (encoding, bytes) = encode_places(block.places())?;
@@ -68,6 +74,85 @@ fn column(out: &mut Writer, quantity: Quantity, encoding: u8, bytes: &[u8]) {
     out.u8(quantity.code());
     out.u8(encoding);
     out.bytes(bytes);
+}
+
+/// A column of doubles. Meters count in decimals: as whole numbers they take a third less room than
+/// as doubles, and differences from one to the next are found at once.
+fn doubles(out: &mut Writer, quantity: Quantity, values: &[f64]) -> Result<(), Malformed> {
+    let Some((exponent, whole)) = decimals(values) else {
+        column(out, quantity, PCO, &compress(values)?);
+        return Ok(());
+    };
+    let config = ChunkConfig::default().with_delta_spec(DeltaSpec::TryConsecutive(1));
+    let packed = standalone::simple_compress(&whole, &config).map_err(|_| Malformed)?;
+    let mut bytes = vec![exponent];
+    bytes.extend(packed);
+    column(out, quantity, DECIMAL, &bytes);
+    Ok(())
+}
+
+/// The smallest power of ten by which all values are whole numbers, and those numbers; `None` where
+/// there is none, or a value would not come back bit by bit.
+fn decimals(values: &[f64]) -> Option<(u8, Vec<i64>)> {
+    let mut exponent = 0;
+    // What the first values need is mostly what all need: each further power reads them again.
+    for value in values {
+        while whole(*value, exponent).is_none() {
+            exponent += 1;
+            if exponent > DECIMALS {
+                return None;
+            }
+        }
+    }
+    let all = values.iter().map(|value| whole(*value, exponent));
+    all.collect::<Option<_>>().map(|all| (exponent, all))
+}
+
+fn whole(value: f64, exponent: u8) -> Option<i64> {
+    let scaled = (value * power(exponent)).round();
+    if scaled.abs() >= EXACT || scaled.is_nan() {
+        return None;
+    }
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "it is in bounds"
+    )]
+    let scaled = scaled as i64;
+    (fraction(scaled, exponent).to_bits() == value.to_bits()).then_some(scaled)
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "below 2^53 it is exact"
+)]
+fn fraction(whole: i64, exponent: u8) -> f64 {
+    whole as f64 / power(exponent)
+}
+
+fn power(exponent: u8) -> f64 {
+    10_f64.powi(i32::from(exponent))
+}
+
+/// Reads a column of doubles.
+fn decode_doubles(encoding: u8, bytes: &[u8], count: usize) -> Result<Vec<f64>, Malformed> {
+    if encoding == PCO {
+        return decompress(bytes, count);
+    }
+    let (exponent, bytes) = bytes.split_first().ok_or(Malformed)?;
+    if encoding != DECIMAL || *exponent > DECIMALS {
+        return Err(Malformed);
+    }
+    let divisor = power(*exponent);
+    let whole: Vec<i64> = decompress(bytes, count)?;
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_precision_loss,
+        reason = "below 2^53 it is exact"
+    )]
+    let value = |whole: i64| whole as f64 / divisor;
+    Ok(whole.into_iter().map(value).collect())
 }
 
 fn compress<T: pco::data_types::Number>(values: &[T]) -> Result<Vec<u8>, Malformed> {
@@ -172,8 +257,10 @@ pub(crate) fn decode(bytes: &[u8], columns: Columns) -> Result<Block, Malformed>
         let (quantity, encoding, bytes) = (input.u8()?, input.u8()?, input.bytes()?);
         match (quantity, columns) {
             (1, _) => found.at = decompress(bytes, count)?,
-            (2, _) => found.energy = decompress(bytes, count)?,
-            (3, Columns::All) => found.power_factor = decompress(bytes, count)?,
+            (2, _) => found.energy = decode_doubles(encoding, bytes, count)?,
+            (3, Columns::All) => {
+                found.power_factor = decode_doubles(encoding, bytes, count)?;
+            }
             (4, Columns::All) => found.places = decode_places(encoding, bytes, count)?,
             _ => {}
         }
@@ -237,6 +324,29 @@ mod tests {
                 };
             rows.into_iter().map(reading).collect()
         })
+    }
+
+    #[test]
+    fn decimals_come_back_bit_by_bit_and_others_stay_doubles() {
+        let kwh = [0.005_433, 0.0054, 12.0, 99_999.999_999, 0.0];
+        assert_eq!(decimals(&kwh).unwrap().0, 6);
+        assert_eq!(decimals(&[-1.0, 0.9308]).unwrap(), (4, vec![-10_000, 9308]));
+        for odd in [1.0 / 3.0, f64::MIN_POSITIVE, -0.0, 1e300, f64::NAN] {
+            assert_eq!(decimals(&[odd]), None, "{odd}");
+        }
+        let mut out = Writer::default();
+        doubles(&mut out, Quantity::Energy, &kwh).unwrap();
+        let mut input = Reader(&out.0);
+        let (_, encoding, bytes) = (
+            input.u8().unwrap(),
+            input.u8().unwrap(),
+            input.bytes().unwrap(),
+        );
+        assert_eq!(
+            (encoding, decode_doubles(encoding, bytes, 5)),
+            (DECIMAL, Ok(kwh.to_vec()))
+        );
+        assert_eq!(decode_doubles(DECIMAL, &[DECIMALS + 1], 0), Err(Malformed));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! The one thread that writes: takes what is queued, plans it, writes one journal record, syncs
 //! once, makes it visible, answers. Nothing waits for a timer; concurrent commits share the sync.
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,7 +19,11 @@ const QUEUE: usize = 1024;
 /// Commits that share one sync at most.
 const GROUP: usize = 256;
 /// Readings after which a group is closed.
-const GROUP_READINGS: usize = 200_000;
+const GROUP_READINGS: usize = 50_000;
+/// How many times its size at a fold a journal grows to at most while the fold before is under way.
+const MOST_FOLDS: u64 = 3;
+/// The longest pause between two groups while the folder does not keep up.
+const MOST_PAUSE_MICROS: u64 = 30_000;
 
 /// What the writer is asked.
 pub(crate) enum Request {
@@ -196,7 +200,12 @@ impl Writer {
         if self.journal.length() < limit {
             return;
         }
-        if self.folder.is_busy() && self.journal.length() < limit.saturating_mul(4) {
+        if self.folder.is_busy() && self.journal.length() < limit.saturating_mul(MOST_FOLDS) {
+            // The folder does not keep up: commits are slowed down a little each, before they have to
+            // be stopped.
+            let over = self.journal.length() - limit;
+            let share = over.saturating_mul(MOST_PAUSE_MICROS) / limit.max(1);
+            std::thread::sleep(Duration::from_micros(share.min(MOST_PAUSE_MICROS)));
             return;
         }
         if let Err(error) = self.rotate() {

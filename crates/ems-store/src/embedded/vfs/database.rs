@@ -140,7 +140,13 @@ impl EngineFile {
 
     /// Begins a transaction. To be called by one thread at a time.
     pub(crate) fn begin_write(&self) -> Result<WriteTransaction> {
-        self.with(|db| db.begin_write().map_err(engine))
+        self.with(|db| {
+            let mut write = db.begin_write().map_err(engine)?;
+            // The state of the allocator goes with each commit: a start after a crash need not read
+            // the whole file to find it.
+            write.set_quick_repair(true);
+            Ok(write)
+        })
     }
 
     /// Refuses a write of some rows and bytes that would fill the disk, before it is begun: a
