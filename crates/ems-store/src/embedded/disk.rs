@@ -54,6 +54,9 @@ pub(crate) fn engine(error: impl Into<redb::Error>) -> Error {
         redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
             Error::Unavailable("no room on the disk".into())
         }
+        redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
+            Error::Unavailable("an operation on the engine's file failed before".into())
+        }
         redb::Error::Corrupted(why) => Error::damaged("an engine's file", why),
         error => Error::Engine(error.to_string()),
     }

@@ -8,8 +8,10 @@
 //! else was unsynced at that moment, and the keys, are not.
 
 mod batches;
+mod flips;
 mod model;
 mod run;
+mod swaps;
 
 use std::time::{Duration, Instant};
 

@@ -109,6 +109,12 @@ impl Writer {
                 // What this one needed is damaged or cannot be written: the others go on without it.
                 Err(Failed::One(place, error)) => {
                     let (_, answer) = group.remove(place);
+                    let error = match error {
+                        Error::Io { .. } | Error::Engine(_) => {
+                            Error::Unavailable(error.to_string())
+                        }
+                        error => error,
+                    };
                     drop(answer.send(Err(error)));
                 }
                 Err(Failed::All(why)) => {

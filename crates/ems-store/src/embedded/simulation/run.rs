@@ -1,13 +1,19 @@
 //! One seed: some rounds, each from an opening to a close, a kill or a power cut.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use ems_core::{clock::Clock, meter::MeterStatistics, reading::Reading, time::TimeRange};
 use ems_crypto::keyring::RootKey;
 
 use super::{
     super::{
-        Options, open_on, verify_on,
+        Options, Report, open_on, verify_on,
         vfs::{
             Ground,
             simulated::{Dice, Operation, Plan, SimulatedDisk, Trouble, wide},
@@ -63,6 +69,17 @@ impl fmt::Display for Figures {
              checked: none lost, doubled or miscounted"
         )
     }
+}
+
+/// The files of a disk.
+pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// What became of a store of which something was changed.
+pub(super) enum Verdict {
+    /// Opening or verifying named it.
+    Named(String),
+    /// Everything is there as it was; the pieces of each file that were read to say so.
+    AsItWas(BTreeMap<PathBuf, BTreeSet<u64>>),
 }
 
 /// Ends a round: the disk failed, so the answers say nothing more.
@@ -135,9 +152,73 @@ impl Run {
         self.verify_exactly();
     }
 
+    /// A store with some of everything: its files some folds before, and as it leaves them when it is
+    /// closed or killed.
+    pub(super) async fn small(seed: u64, close: bool) -> (Self, Files, Files) {
+        let mut run = Self::new(seed);
+        let store = run.try_open(1 << 20).unwrap();
+        let mut before = Files::new();
+        for step in 0..24 {
+            run.commit(&store, 1).await.unwrap();
+            if step == 17 {
+                before = run.disk.files();
+            }
+            if step % 6 == 1 {
+                store.segments.fold().await.unwrap();
+            }
+        }
+        // A key that was not there before.
+        let new = contract::batch(&[("new", 1, 1.0)]);
+        let answer = store.commit.commit(new.clone()).await;
+        run.answered(new, answer).unwrap();
+        if close {
+            store.commit.close().await.unwrap();
+            drop(store);
+            let files = run.disk.files();
+            return (run, before, files);
+        }
+        let files = run.disk.files();
+        run.disk.restart();
+        (run, before, files)
+    }
+
+    /// What becomes of the store where its files are these: whether opening or verifying names
+    /// something, and if not, whether all of it is as it was.
+    pub(super) async fn judge(&self, files: Files) -> Verdict {
+        let disk = SimulatedDisk::of(0, files);
+        let mut probe = Self {
+            disk,
+            model: self.model.clone(),
+            root: self.root.clone(),
+            clock: Arc::clone(&self.clock),
+            ..Self::new(0)
+        };
+        match probe.verify() {
+            Err(error) => return Verdict::Named(error.to_string()),
+            Ok(report) if !report.faults.is_empty() => {
+                return Verdict::Named(report.faults.join("; "));
+            }
+            Ok(_) => {}
+        }
+        let store = match probe.try_open(1 << 20) {
+            Err(error) => return Verdict::Named(error.to_string()),
+            Ok(store) => store,
+        };
+        probe
+            .compare(&store)
+            .await
+            .expect("nothing is wrong with the disk");
+        drop(store);
+        Verdict::AsItWas(probe.disk.pieces_read())
+    }
+
     fn ground(&self) -> Ground {
+        Self::ground_on(&self.disk)
+    }
+
+    pub(super) fn ground_on(disk: &SimulatedDisk) -> Ground {
         Ground {
-            vfs: Arc::new(self.disk.clone()),
+            vfs: Arc::new(disk.clone()),
             ahead: 16 << 10,
             retry: Duration::from_millis(1),
             check: false,
@@ -161,13 +242,7 @@ impl Run {
         }
         let size = 1 << (9 + self.dice.below(8));
         loop {
-            let opened = open_on(
-                self.ground(),
-                Self::options(size),
-                self.root.clone(),
-                Arc::clone(&self.clock),
-            );
-            match opened {
+            match self.try_open(size) {
                 Ok(store) => {
                     self.note(format!("opened, folding at {size} bytes"));
                     return store;
@@ -186,6 +261,27 @@ impl Run {
                 }
             }
         }
+    }
+
+    fn try_open(&self, size: u64) -> Result<Store> {
+        open_on(
+            self.ground(),
+            Self::options(size),
+            self.root.clone(),
+            Arc::clone(&self.clock),
+        )
+    }
+
+    fn verify(&self) -> Result<Report> {
+        verify_on(
+            Ground {
+                check: true,
+                ..self.ground()
+            },
+            Self::options(1 << 20),
+            self.root.clone(),
+            Arc::clone(&self.clock),
+        )
     }
 
     /// Lets something go wrong within the next `within` operations.
@@ -482,16 +578,7 @@ impl Run {
 
     /// Everything authenticates, and there is as much of it as there should be.
     fn verify_exactly(&self) {
-        let report = verify_on(
-            Ground {
-                check: true,
-                ..self.ground()
-            },
-            Self::options(1 << 20),
-            self.root.clone(),
-            Arc::clone(&self.clock),
-        );
-        let report = report.unwrap();
+        let report = self.verify().unwrap();
         assert_eq!(report.faults, Vec::<String>::new());
         assert_eq!(report.readings, self.model.readings());
         assert_eq!(report.ledger, wide(self.model.ledger.len()));

@@ -124,7 +124,11 @@ struct State {
     capacity: u64,
     /// What [`Vfs::room`] says, where it is not the truth.
     told_room: Option<u64>,
+    read: BTreeMap<PathBuf, BTreeSet<u64>>,
 }
+
+/// The unit of what was read.
+pub(crate) const READ_UNIT: u64 = 64;
 
 /// An unsynced change of names: what each of them led to after it.
 #[derive(Debug, Clone)]
@@ -153,11 +157,25 @@ impl SimulatedDisk {
             troubled: false,
             capacity: u64::MAX,
             told_room: None,
+            read: BTreeMap::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
             epoch: 0,
         }
+    }
+
+    /// The files as a process sees them now.
+    pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let state = self.state.lock();
+        let content =
+            |(path, inode): (&PathBuf, &usize)| (path.clone(), state.inodes[*inode].now.clone());
+        state.names.iter().map(content).collect()
+    }
+
+    /// The pieces (of [`READ_UNIT`] bytes) of each file that were read.
+    pub(crate) fn pieces_read(&self) -> BTreeMap<PathBuf, BTreeSet<u64>> {
+        self.state.lock().read.clone()
     }
 
     pub(crate) fn plan(&self, plan: Option<Plan>) {
@@ -425,6 +443,8 @@ impl Handle {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.with(Operation::Read, |state| {
             let end = offset + wide(out.len());
+            let pieces = state.read.entry(self.path.clone()).or_default();
+            pieces.extend(offset / READ_UNIT..end.div_ceil(READ_UNIT));
             let found = state.inodes[self.inode]
                 .now
                 .get(narrow(offset)..narrow(end));
