@@ -406,6 +406,4 @@ impl Subjects for Embedded {
 }
 
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod bounds;
 mod damage;
 mod destruction;
 mod runs;
+mod simulation;
 
 use std::path::Path;
 

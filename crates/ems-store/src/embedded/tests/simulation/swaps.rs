@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use redb::{ReadableTable as _, TableDefinition, TableHandle as _};
 
 use super::{
-    super::vfs::{EngineFile, simulated::SimulatedDisk},
+    super::super::vfs::{EngineFile, simulated::SimulatedDisk},
     run::{Files, Run, Verdict},
 };
 

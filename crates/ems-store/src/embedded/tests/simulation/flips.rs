@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    super::vfs::simulated::{READ_UNIT, narrow, wide},
+    super::super::vfs::simulated::{READ_UNIT, narrow, wide},
     run::{Files, Run, Verdict},
 };
 

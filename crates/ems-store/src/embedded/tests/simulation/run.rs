@@ -12,7 +12,7 @@ use ems_core::{clock::Clock, meter::MeterStatistics, reading::Reading, time::Tim
 use ems_crypto::keyring::RootKey;
 
 use super::{
-    super::{
+    super::super::{
         Options, Report, open_on, verify_on,
         vfs::{
             Ground,

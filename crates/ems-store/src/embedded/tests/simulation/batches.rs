@@ -8,7 +8,7 @@ use ems_core::{
 };
 
 use super::{
-    super::vfs::simulated::{Dice, narrow},
+    super::super::vfs::simulated::{Dice, narrow},
     model::Model,
 };
 use crate::{Batch, Deletion, Expect, RecordChange, Table, contract};

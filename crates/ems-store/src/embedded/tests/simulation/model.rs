@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ems_core::{meter::MeterId, reading::Reading, time::Timestamp};
 
-use super::super::vfs::simulated::wide;
+use super::super::super::vfs::simulated::wide;
 use crate::{Batch, Counts, Expect, RecordChange, Table};
 
 /// The content of a store.
