@@ -11,6 +11,7 @@
 //! The dice are thrown when something is lost, so which threads ran when matters only for what was
 //! unsynced at that moment.
 
+mod dice;
 mod inode;
 
 use std::{
@@ -24,41 +25,9 @@ use std::{
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
+pub(crate) use self::dice::Dice;
 use self::inode::Inode;
 use super::{File, Mode, Vfs};
-
-/// A sequence of numbers that follows from a seed (`SplitMix64`).
-#[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    /// One of several.
-    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[narrow(self.below(wide(of.len())))]
-    }
-
-    /// True once in `of` times.
-    pub(crate) fn once_in(&mut self, of: u64) -> bool {
-        self.below(of) == 0
-    }
-}
 
 pub(crate) fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap()
