@@ -20,7 +20,7 @@ pub async fn run(bench: &Bench<'_>) -> Result<()> {
     for (name, meters) in [("batch_100_meters", 100), ("batch_10000_meters", 10_000)] {
         if bench.wanted.is(name) {
             let shape = ours(&name.replace("meters", "").replace('_', "-"), meters);
-            batch(bench, name, shape.source(&bench.token, 0), until).await?;
+            batch(bench, name, shape.source(&bench.token, 0)?, until).await?;
             let memory = mebibytes(bench.instance.server.peak_memory()?);
             print(&format!("{name}_memory"), memory, "MiB");
         }
@@ -72,9 +72,9 @@ pub async fn many_meters(bench: &Bench<'_>) -> Result<()> {
     };
     let name = "batch_1000000_meters";
     let round = Until::Requests(all / ROWS);
-    let first = shape.clone().source(&bench.token, 0);
+    let first = shape.clone().source(&bench.token, 0)?;
     batch(bench, &format!("{name}_created"), first, round).await?;
-    batch(bench, name, shape.source(&bench.token, all / ROWS), round).await?;
+    batch(bench, name, shape.source(&bench.token, all / ROWS)?, round).await?;
     let memory = mebibytes(bench.instance.server.peak_memory()?);
     print(&format!("{name}_memory"), memory, "MiB");
     Ok(())
@@ -82,8 +82,8 @@ pub async fn many_meters(bench: &Bench<'_>) -> Result<()> {
 
 /// How long single posts take on one connection while batches come in on others.
 async fn commit(bench: &Bench<'_>) -> Result<()> {
-    let until = Until::Time(bench.wanted.time * 4);
-    let batches = ours("commit-", 100).source(&bench.token, 0);
+    let until = Until::Time(bench.wanted.time * 8);
+    let batches = ours("commit-", 100).source(&bench.token, 0)?;
     let posts = single_posts(&bench.token, "commit");
     let (batches, posts) = tokio::try_join!(
         load(bench.target(), SENDERS, until, &batches),

@@ -1,16 +1,23 @@
 //! Batches made once, whose times, values and meters move on by writing digits in place: making a
-//! load must cost little beside serving it.
+//! load must cost little beside serving it. The values are those of the samples' one-minute series,
+//! which each meter begins at another place.
 
 use std::sync::Arc;
 
-use crate::{client::request, load::Source};
+use anyhow::Result;
+
+use crate::{
+    client::request,
+    load::Source,
+    samples::{Minute, minutes},
+};
 
 /// Readings of a request.
 pub const ROWS: u64 = 10_000;
 /// 2020-01-01T00:00:00Z.
 pub const EPOCH: i64 = 1_577_836_800;
-/// Distinct values; a prime, so that they do not fall into step with the rows.
-const VALUES: u64 = 10_007;
+/// How far apart in the series two meters begin.
+const APART: u64 = 977;
 
 /// How a reading is written, and where it goes.
 #[derive(Clone, Copy)]
@@ -40,6 +47,8 @@ struct Row {
     meter: usize,
     at: usize,
     energy: usize,
+    /// None in a line of energy alone.
+    factor: Option<usize>,
     /// Which of the request's meters and which of its minutes.
     number: u64,
     slot: u64,
@@ -49,7 +58,7 @@ struct Template {
     shape: Shape,
     bytes: Vec<u8>,
     rows: Vec<Row>,
-    values: Vec<[u8; 5]>,
+    series: Vec<Minute>,
 }
 
 impl Shape {
@@ -59,63 +68,86 @@ impl Shape {
     }
 
     /// A source of requests from the one of this number on; request after request, time moves on.
-    pub fn source(self, token: &str, first: u64) -> impl Fn() -> Source {
-        let template = Arc::new(Template::new(self, token));
-        move || {
+    pub fn source(self, token: &str, first: u64) -> Result<impl Fn() -> Source> {
+        let template = Arc::new(Template::new(self, token, minutes()?));
+        Ok(move || -> Source {
             let template = Arc::clone(&template);
             Box::new(move |number, buffer| template.write(first + number, buffer))
-        }
+        })
     }
 
-    fn row(&self) -> [&'static str; 4] {
+    /// What stands before the meter, the time and the numbers, and after all.
+    fn row(&self) -> [&'static str; 5] {
         match self.form {
             Form::Ndjson => [
                 r#"{"meter_id":""#,
                 r#"","timestamp":""#,
-                r#"","energy_consumption":0."#,
-                r#","power_factor":0.97,"location":"Leeds"}"#,
+                r#"","energy_consumption":"#,
+                r#","power_factor":"#,
+                r#","location":"Leeds"}"#,
             ],
             Form::Line => [
                 "reading,location=Leeds,meter=",
-                " energy_consumption=0.",
-                ",power_factor=0.97 ",
+                " ",
+                " energy_consumption=",
+                ",power_factor=",
                 "",
             ],
-            Form::LineOfEnergy => ["reading,meter=", " energy_consumption=0.", " ", ""],
+            Form::LineOfEnergy => ["reading,meter=", " ", " energy_consumption=", "", ""],
         }
     }
 }
 
-impl Template {
-    fn new(shape: Shape, token: &str) -> Self {
-        let (mut body, mut rows) = (Vec::with_capacity(2 << 20), Vec::new());
-        let [first, second, third, last] = shape.row();
-        let ndjson = matches!(shape.form, Form::Ndjson);
-        let gap = |body: &mut Vec<u8>, text: &str, width: usize| {
+impl Row {
+    /// Adds a row without its digits to a body.
+    fn append(shape: &Shape, body: &mut Vec<u8>, number: u64, slot: u64) -> Self {
+        let mut gap = |text: &str, width: usize| {
             body.extend_from_slice(text.as_bytes());
             body.extend(std::iter::repeat_n(b'0', width));
             body.len() - width
         };
+        let [before_meter, before_time, before_energy, before_factor, end] = shape.row();
+        let meter = gap(&format!("{before_meter}{}", shape.prefix), 7);
+        let row = if matches!(shape.form, Form::Ndjson) {
+            let at = gap(before_time, 20);
+            let energy = gap(before_energy, 8);
+            let factor = Some(gap(before_factor, 6));
+            Self {
+                meter,
+                at,
+                energy,
+                factor,
+                number,
+                slot,
+            }
+        } else {
+            // The time comes last.
+            let energy = gap(before_energy, 8);
+            let factor = matches!(shape.form, Form::Line).then(|| gap(before_factor, 6));
+            let at = gap(before_time, 19);
+            Self {
+                meter,
+                at,
+                energy,
+                factor,
+                number,
+                slot,
+            }
+        };
+        gap(&format!("{end}\n"), 0);
+        row
+    }
+}
+
+impl Template {
+    fn new(shape: Shape, token: &str, series: Vec<Minute>) -> Self {
+        let (mut body, mut rows) = (Vec::with_capacity(2 << 20), Vec::with_capacity(10_000));
         for number in 0..shape.meters {
             for slot in 0..shape.slots() {
-                let meter = gap(&mut body, &format!("{first}{}", shape.prefix), 7);
-                let (at, energy) = if ndjson {
-                    (gap(&mut body, second, 20), gap(&mut body, third, 5))
-                } else {
-                    let energy = gap(&mut body, second, 5);
-                    (gap(&mut body, third, 19), energy)
-                };
-                body.extend_from_slice(last.as_bytes());
-                body.push(b'\n');
-                rows.push(Row {
-                    meter,
-                    at,
-                    energy,
-                    number,
-                    slot,
-                });
+                rows.push(Row::append(&shape, &mut body, number, slot));
             }
         }
+        let ndjson = matches!(shape.form, Form::Ndjson);
         let (target, kind) = if ndjson {
             ("/api/v1/data/batch", "application/x-ndjson")
         } else {
@@ -127,12 +159,13 @@ impl Template {
             row.meter += head;
             row.at += head;
             row.energy += head;
+            row.factor = row.factor.map(|factor| factor + head);
         }
         Self {
             shape,
             bytes,
             rows,
-            values: (0..VALUES).map(|value| digits(value * 7919)).collect(),
+            series,
         }
     }
 
@@ -153,10 +186,14 @@ impl Template {
                 meter = (row.number, digits(part + row.number));
             }
             let time = times[row.slot as usize].as_bytes();
-            let value = (number * ROWS + row.number * 31 + row.slot) % VALUES;
+            let minute = (part + row.number) * APART + round * slots + row.slot;
+            let minute = &self.series[(minute % self.series.len() as u64) as usize];
             buffer[row.meter..row.meter + 7].copy_from_slice(&meter.1);
             buffer[row.at..row.at + time.len()].copy_from_slice(time);
-            buffer[row.energy..row.energy + 5].copy_from_slice(&self.values[value as usize]);
+            buffer[row.energy..row.energy + 8].copy_from_slice(&minute.energy);
+            if let Some(factor) = row.factor {
+                buffer[factor..factor + 6].copy_from_slice(&minute.factor);
+            }
         }
     }
 

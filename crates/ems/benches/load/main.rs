@@ -27,6 +27,7 @@ mod loads;
 mod peers;
 mod process;
 mod requests;
+mod samples;
 mod series;
 mod stream;
 

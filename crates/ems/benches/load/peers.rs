@@ -110,7 +110,7 @@ impl Peer {
                     meters,
                     all: meters,
                 };
-                let source = shape.source("", 0);
+                let source = shape.source("", 0)?;
                 let before = self.process.cpu()?;
                 let done = load(&self.target, SENDERS, wanted.until(), &source).await?;
                 let name = format!("peer_{}_batch_{meters}_meters{what}", self.name);

@@ -1,6 +1,6 @@
 //! What real readings take on disk: the one-minute series of the samples, laid over 500 meters.
 
-use std::{io::Read as _, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -10,6 +10,7 @@ use crate::{
     client::request,
     load::{Source, Until, print, ratio},
     loads::Bench,
+    samples::{Minute, minutes},
     stream::METERS,
 };
 
@@ -18,7 +19,7 @@ const FULL: u64 = 50_000_000;
 
 /// Sends the series for each meter, lets the server finish, and looks at its files.
 pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
-    let tails = tails()?;
+    let tails: Vec<String> = minutes()?.iter().map(tail).collect::<Result<_>>()?;
     let meters = (METERS * bench.wanted.readings / FULL).clamp(1, METERS);
     let slots = usize::try_from(ROWS / meters)?.min(tails.len());
     let readings = meters * tails.len() as u64;
@@ -49,23 +50,14 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Of each reading of the series what follows the meter's id in a row.
-fn tails() -> Result<Vec<String>> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/sceaux-one-minute.csv.gz");
-    let mut text = String::new();
-    let packed = std::fs::File::open(file)?;
-    flate2::read::GzDecoder::new(packed).read_to_string(&mut text)?;
-    text.lines().skip(1).map(tail).collect()
-}
-
-fn tail(line: &str) -> Result<String> {
-    let fields = || line.splitn(5, ',');
-    let mut each = fields().skip(1);
-    let mut next = || each.next().with_context(|| format!("a short row: {line}"));
-    let (time, energy, factor, location) = (next()?, next()?, next()?, next()?);
-    let location = location.trim_matches('"');
+/// What follows the meter's id in a row.
+fn tail(minute: &Minute) -> Result<String> {
     Ok(format!(
-        r#"","timestamp":"{time}","energy_consumption":{energy},"power_factor":{factor},"location":"{location}"}}"#
+        r#"","timestamp":"{}","energy_consumption":{},"power_factor":{},"location":"{}"}}"#,
+        minute.time,
+        std::str::from_utf8(&minute.energy)?,
+        std::str::from_utf8(&minute.factor)?,
+        minute.location
     ))
 }
 

@@ -48,7 +48,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 async fn stream(bench: &Bench<'_>, name: &str, first: u64, requests: u64) -> Result<()> {
-    let source = ours("stream-", METERS).source(&bench.token, first);
+    let source = ours("stream-", METERS).source(&bench.token, first)?;
     batch(bench, name, source, Until::Requests(requests)).await
 }
 
@@ -99,7 +99,14 @@ fn verify(bench: &Bench<'_>) -> Result<()> {
     let (report, time) = bench.instance.verify()?;
     ensure!(report["clean"] == true, "verify: {report}");
     print("verify", bytes / time.as_secs_f64(), "MB/s");
+    let readings = report["readings"].as_u64().context("no readings")?;
+    let rate = ratio(readings, 1) / time.as_secs_f64();
+    print("verify_readings", rate, "readings/s");
     print("verify_time", time.as_secs_f64(), "s");
-    print("stream_stored", bytes, "MB");
+    print(
+        "stream_stored",
+        bytes * 1e6 / ratio(readings, 1),
+        "bytes/reading",
+    );
     Ok(())
 }
