@@ -14,7 +14,13 @@ use crate::{
 #[async_trait]
 impl Keys for Embedded {
     async fn status(&self) -> Result<KeyringStatus> {
-        self.blocking(|engine| engine.keys.status()).await
+        self.blocking(|engine| {
+            Ok(KeyringStatus {
+                seals: engine.disk.seals(),
+                ..engine.keys.status()?
+            })
+        })
+        .await
     }
 
     async fn rotate_pages(&self) -> Result<RotatedPages> {

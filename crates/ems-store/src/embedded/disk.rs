@@ -1,6 +1,7 @@
 //! What has been folded: segments, manifests, records and the ledger in one redb file, every value
 //! sealed and bound to its place. Written only by a fold, in one transaction.
 
+mod budget;
 mod head;
 mod ledger;
 mod purge;
@@ -28,14 +29,14 @@ pub(crate) use self::head::Tally;
 use self::head::Tallying;
 use super::{
     keys::{KeyTree, Token},
-    manifest::{Head, Manifest, RunMeta, SegmentMeta},
+    manifest::{Head, Manifest, RunMeta, SegmentMeta, Spent},
     meter::Meter,
     vfs::{EngineFile, Ground},
 };
 use crate::{Columns, Error, Result, embedded::segment, subject::Subject};
 
 /// The format of the engine's content written here.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 const PLAIN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("plain");
 const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
 /// Meter token, month, id of the segment, big-endian.
@@ -126,6 +127,8 @@ pub(crate) struct Disk {
     /// The state before a fold, as long as readers know no other: what the fold took away is found
     /// here.
     before: RwLock<Option<ReadTransaction>>,
+    /// How much the keys have sealed.
+    spent: Mutex<Spent>,
     /// Sealed bytes that were read.
     read: AtomicU64,
     keys: Arc<KeyTree>,
@@ -151,6 +154,7 @@ impl Disk {
             db,
             writing: Mutex::new(()),
             before: RwLock::new(None),
+            spent: Mutex::default(),
             read: AtomicU64::new(0),
             instance: keys.instance(),
             keys,
@@ -161,6 +165,8 @@ impl Disk {
             ledger_sealer: Sealer::new(&ledger?),
         };
         disk.prepare()?;
+        let spent = disk.head()?.spent.at_start();
+        *disk.spent.lock() = spent;
         Ok(disk)
     }
 
@@ -210,6 +216,7 @@ impl Disk {
     /// know; until it returns, they find what the fold takes away.
     pub(crate) fn write(&self, fold: FoldWrite, seen: impl FnOnce()) -> Result<()> {
         let _one = self.writing.lock();
+        self.charge(&fold)?;
         self.db
             .expect_room(fold.values().count(), fold.values().map(<[u8]>::len).sum())?;
         *self.before.write() = Some(self.db.begin_read()?);

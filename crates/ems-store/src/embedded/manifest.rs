@@ -26,6 +26,18 @@ pub(crate) struct Head {
     pub(crate) runs: Vec<RunMeta>,
     /// Every row that there is.
     pub(crate) tally: Tally,
+    /// How much the keys have sealed, at most.
+    pub(crate) spent: Spent,
+}
+
+/// Values sealed under a key of each kind, at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    pub(crate) head: u64,
+    pub(crate) records: u64,
+    pub(crate) ledger: u64,
+    /// Under the key of any one subject.
+    pub(crate) subject: u64,
 }
 
 /// One run: how many meters have rows in it.
@@ -55,6 +67,10 @@ impl Head {
             self.next_segment,
             self.next_run,
             self.tally.rows,
+            self.spent.head,
+            self.spent.records,
+            self.spent.ledger,
+            self.spent.subject,
         ] {
             out.u64(value);
         }
@@ -79,10 +95,17 @@ impl Head {
             next_run: input.u64()?,
             tally: Tally {
                 rows: input.u64()?,
-                hash: SetHash::from_bytes(&input.array()?),
+                hash: SetHash::default(),
+            },
+            spent: Spent {
+                head: input.u64()?,
+                records: input.u64()?,
+                ledger: input.u64()?,
+                subject: input.u64()?,
             },
             runs: Vec::new(),
         };
+        head.tally.hash = SetHash::from_bytes(&input.array()?);
         for _ in 0..input.count()? {
             let (id, blocks) = (input.u64()?, input.u64()?);
             head.runs.push(RunMeta { id, blocks });

@@ -101,6 +101,10 @@ impl Disk {
     }
 
     pub(super) fn put_head(&self, write: &WriteTransaction, head: &Head) -> Result<()> {
+        let head = Head {
+            spent: self.spent_with_head(),
+            ..head.clone()
+        };
         let sealed = self.head_sealer.seal(&self.aad(&[b"head"]), &head.encode());
         write
             .open_table(HEAD)

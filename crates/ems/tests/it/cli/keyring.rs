@@ -39,6 +39,9 @@ async fn pages_and_root_are_rotated_with_and_without_a_server() {
         assert_eq!(mode(&root), 0o600);
         let after = home.run("keyring status --json", &[]).json();
         assert_eq!(after["instance"], before["instance"]);
+        let seals = after["seals"].as_array().unwrap();
+        assert_eq!(seals.len(), 4);
+        assert!(seals.iter().all(|key| key["count"].as_u64() > Some(0)));
         assert!(after["root_changed"].as_str() > before["root_changed"].as_str());
         assert_eq!(
             (&after["root_change_pending"], &after["pages_to_rotate"]),
