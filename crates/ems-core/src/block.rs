@@ -106,6 +106,14 @@ impl Places {
         if numbers.iter().all(|number| *number == 0) {
             return Self::default();
         }
+        if self.texts.len() > numbers.len() {
+            // A meter that moves at every reading: a part costs what it holds, not what all hold.
+            let mut places = Self::default();
+            for before in 0..numbers.len() {
+                places.push(before, self.get(start + before).cloned());
+            }
+            return places;
+        }
         Self {
             texts: self.texts.clone(),
             numbers,

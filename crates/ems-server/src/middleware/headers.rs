@@ -31,7 +31,7 @@ const FIXED: [(HeaderName, &str); 8] = [
 
 /// Puts them on an answer. What a route says of caching stays.
 pub(super) fn put(headers: &mut HeaderMap, request_id: &str) {
-    // Those, and three of the rate window: a map that grows step by step rehashes at each.
+    // Those, the id, caching, and three of the rate window: a map that grows rehashes at each step.
     headers.reserve(FIXED.len() + 5);
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));

@@ -30,6 +30,34 @@ pub(crate) struct Beside {
     spent: Vec<u64>,
 }
 
+/// Where the rows of a meter went that were to become segments.
+pub(crate) enum Settled {
+    Segments(Manifest),
+    /// Into one run, since something is damaged.
+    Beside(Beside),
+}
+
+/// Brings a meter's rows to segments as `attempt` does; where that meets damage, what it staged is
+/// dropped, and the rows of `layer` are left beside.
+pub(crate) fn settle(
+    engine: &Engine,
+    (meter, sealer): (&Meter, &Sealer),
+    (state, layer): (&State, &Arc<Layer>),
+    write: &mut FoldWrite,
+    attempt: impl FnOnce(&mut FoldWrite) -> Result<Manifest>,
+) -> Result<Settled> {
+    let staged = (write.segments.len(), write.manifests.len());
+    match attempt(write) {
+        Err(error @ Error::Damaged { .. }) => {
+            tracing::error!(%error, "a meter's new readings are left beside what is damaged");
+            write.segments.truncate(staged.0);
+            write.manifests.truncate(staged.1);
+            fold(engine, (meter, sealer), (state, layer), write).map(Settled::Beside)
+        }
+        settled => settled.map(Settled::Segments),
+    }
+}
+
 impl Beside {
     pub(crate) fn tell(self, state: &mut State) {
         state.left_beside(self.manifest, &self.spent, self.run);
@@ -43,7 +71,7 @@ pub(crate) fn is_hidden(deleted: &[TimeRange], meta: &SegmentMeta) -> bool {
 }
 
 /// Leaves the rows of a layer beside what a meter has on disk.
-pub(crate) fn fold(
+fn fold(
     engine: &Engine,
     (meter, sealer): (&Meter, &Sealer),
     (state, layer): (&State, &Arc<Layer>),

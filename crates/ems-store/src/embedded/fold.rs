@@ -15,7 +15,7 @@ use ems_core::{block::Block, time::TimeRange};
 use ems_crypto::seal::Sealer;
 
 use super::{
-    beside::{self, Beside},
+    beside::{self, Settled},
     disk::FoldWrite,
     engine::Engine,
     manifest::{Head, Manifest},
@@ -301,16 +301,15 @@ fn retire_folded(engine: &Engine, job: &FoldJob) -> Result<()> {
 /// Where the rows of a meter went.
 enum Folded {
     Run(u64),
-    Segments(Manifest),
-    Beside(Beside),
+    Settled(Settled),
 }
 
 impl Folded {
     fn tell(self, meter: &Meter) {
         match self {
             Self::Run(run) => meter.state.write().folded_to_run(run),
-            Self::Segments(manifest) => meter.state.write().folded_to(manifest),
-            Self::Beside(beside) => {
+            Self::Settled(Settled::Segments(manifest)) => meter.state.write().folded_to(manifest),
+            Self::Settled(Settled::Beside(beside)) => {
                 let mut state = meter.state.write();
                 state.folded_beside();
                 beside.tell(&mut state);
@@ -349,17 +348,11 @@ fn fold_meter(
         blocks.push(engine.disk.seal_block(&sealer, place, *run, &content));
         return Ok(Folded::Run(*run));
     }
-    let staged = (write.segments.len(), write.manifests.len());
-    match fold_to_segments(engine, (meter, &sealer), (&state, &layer), write) {
-        Err(error @ Error::Damaged { .. }) => {
-            tracing::error!(%error, "a meter's new readings are left beside what is damaged");
-            write.segments.truncate(staged.0);
-            write.manifests.truncate(staged.1);
-            let beside = beside::fold(engine, (meter, &sealer), (&state, &layer), write)?;
-            Ok(Folded::Beside(beside))
-        }
-        other => other.map(Folded::Segments),
-    }
+    let (of, rows) = ((meter, &sealer), (&state, &layer));
+    beside::settle(engine, of, rows, write, |write| {
+        fold_to_segments(engine, of, rows, write)
+    })
+    .map(Folded::Settled)
 }
 
 /// Lays what the runs hold of a meter, and a layer over it, over its segments.

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use super::{
-    beside::{self, Beside},
+    beside::{self, Settled},
     disk::FoldWrite,
     engine::Engine,
     keys::Token,
-    manifest::{Head, Manifest},
+    manifest::Head,
     meter::Meter,
     months,
 };
@@ -72,23 +72,16 @@ impl Merge {
         }
         write.begin_run();
         engine.disk.write(write, || {
-            for (meter, merged) in merged {
+            for (meter, settled) in merged {
                 let mut state = meter.state.write();
-                match merged {
-                    Merged::Segments(manifest) => state.merged_to(manifest),
-                    Merged::Beside(beside) => beside.tell(&mut state),
+                match settled {
+                    Settled::Segments(manifest) => state.merged_to(manifest),
+                    Settled::Beside(beside) => beside.tell(&mut state),
                 }
             }
         })?;
         Ok(!self.left.is_empty())
     }
-}
-
-/// Where the young rows of a meter went.
-enum Merged {
-    Segments(Manifest),
-    /// Into one run, since a segment is damaged.
-    Beside(Beside),
 }
 
 /// Notes the runs that hold a block of a meter: a merge will not empty them.
@@ -106,7 +99,7 @@ fn merge(
     engine: &Engine,
     (token, run): (Token, u64),
     write: &mut FoldWrite,
-) -> Result<Option<(Arc<Meter>, Merged)>> {
+) -> Result<Option<(Arc<Meter>, Settled)>> {
     let Some(id) = engine.disk.meter_of(run, token)? else {
         return Ok(None);
     };
@@ -116,19 +109,11 @@ fn merge(
         return Ok(None);
     };
     let sealer = engine.sealer(&meter)?;
-    let staged = (write.segments.len(), write.manifests.len());
-    match months::fold(engine, (&meter, &sealer), (&young, state.segments()), write) {
-        Ok(manifest) => {
-            write.spend(&meter, state.runs());
-            Ok(Some((meter, Merged::Segments(manifest))))
-        }
-        Err(error @ Error::Damaged { .. }) => {
-            tracing::error!(%error, "a meter's young readings stay beside what is damaged");
-            write.segments.truncate(staged.0);
-            write.manifests.truncate(staged.1);
-            let beside = beside::fold(engine, (&meter, &sealer), (&state, &Arc::default()), write)?;
-            Ok(Some((meter, Merged::Beside(beside))))
-        }
-        Err(error) => Err(error),
-    }
+    let (of, none) = ((&*meter, &sealer), Arc::default());
+    let settled = beside::settle(engine, of, (&state, &none), write, |write| {
+        let manifest = months::fold(engine, of, (&young, state.segments()), write)?;
+        write.spend(&meter, state.runs());
+        Ok(manifest)
+    })?;
+    Ok(Some((meter, settled)))
 }

@@ -1,5 +1,6 @@
 //! The one thread that writes: takes what is queued, plans it, writes one journal record, syncs
-//! once, makes it visible, answers. Nothing waits for a timer; concurrent commits share the sync.
+//! once, makes it visible, answers. Nothing waits for a timer as long as the folder keeps up; concurrent
+//! commits share the sync.
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 

@@ -108,34 +108,24 @@ impl Row {
         };
         let [before_meter, before_time, before_energy, before_factor, end] = shape.row();
         let meter = gap(&format!("{before_meter}{}", shape.prefix), 7);
-        let row = if matches!(shape.form, Form::Ndjson) {
+        let (at, energy, factor) = if matches!(shape.form, Form::Ndjson) {
             let at = gap(before_time, 20);
-            let energy = gap(before_energy, 8);
-            let factor = Some(gap(before_factor, 6));
-            Self {
-                meter,
-                at,
-                energy,
-                factor,
-                number,
-                slot,
-            }
+            (at, gap(before_energy, 8), Some(gap(before_factor, 6)))
         } else {
             // The time comes last.
             let energy = gap(before_energy, 8);
             let factor = matches!(shape.form, Form::Line).then(|| gap(before_factor, 6));
-            let at = gap(before_time, 19);
-            Self {
-                meter,
-                at,
-                energy,
-                factor,
-                number,
-                slot,
-            }
+            (gap(before_time, 19), energy, factor)
         };
         gap(&format!("{end}\n"), 0);
-        row
+        Self {
+            meter,
+            at,
+            energy,
+            factor,
+            number,
+            slot,
+        }
     }
 }
 
