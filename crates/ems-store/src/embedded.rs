@@ -8,6 +8,7 @@ mod disk;
 mod engine;
 mod erase;
 mod fold;
+mod guarded;
 mod journal;
 mod keys;
 mod manifest;

@@ -28,6 +28,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, TableHandle as _, Wr
 pub(crate) use self::head::Tally;
 use self::head::Tallying;
 use super::{
+    guarded::guarded,
     keys::{KeyTree, Token},
     manifest::{Head, Manifest, RunMeta, SegmentMeta, Spent},
     meter::Meter,
@@ -220,7 +221,7 @@ impl Disk {
         self.db
             .expect_room(fold.values().count(), fold.values().map(<[u8]>::len).sum())?;
         *self.before.write() = Some(self.db.begin_read()?);
-        let written = self.write_all(fold);
+        let written = guarded(|| self.write_all(fold));
         if written.is_ok() {
             seen();
         }

@@ -18,6 +18,7 @@ use super::{
     beside::{self, Settled},
     disk::FoldWrite,
     engine::Engine,
+    guarded::guarded,
     manifest::{Head, Manifest},
     merge::Merge,
     meter::{Meter, State},
@@ -189,7 +190,7 @@ impl Work {
     /// Tries until it is done; false where nobody waits for it any more.
     fn fold(&self, job: &FoldJob) -> bool {
         loop {
-            let attempt = fold(&self.engine, job);
+            let attempt = guarded(|| fold(&self.engine, job));
             let failed = attempt.is_err();
             if self.told.send(attempt).is_err() || self.stop.load(Ordering::SeqCst) {
                 return false;
@@ -203,7 +204,7 @@ impl Work {
 
     /// One step of a merge, if one is due; whether there is more to do.
     fn merge_on(&mut self) -> bool {
-        match self.try_merge() {
+        match guarded(|| self.try_merge()) {
             Ok(more) => more,
             Err(error) => {
                 tracing::warn!(%error, "runs could not be merged; trying again with the next");

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     engine::Engine,
     fold::{FoldJob, Folder},
+    guarded::guarded,
     journal::{self, Journal, JournalId},
     plan::Plan,
     vfs::doubt,
@@ -157,7 +158,7 @@ impl Writer {
         let mut plan = Plan::new(&engine, sequence, now);
         let mut outcomes = Vec::with_capacity(group.len());
         for (place, (batch, _)) in group.iter().enumerate() {
-            match plan.add(batch) {
+            match guarded(|| plan.add(batch)) {
                 Err(error) if !matches!(error, Error::Conflict { .. }) => {
                     return Err(Failed::One(place, error));
                 }
