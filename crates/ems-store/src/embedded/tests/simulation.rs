@@ -20,6 +20,7 @@ use self::run::{Figures, Run};
 /// Runs seeds, and says what they checked.
 fn seeds(from: u64, enough: impl Fn(u64) -> bool) -> Figures {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     let mut all = Figures::default();
