@@ -46,6 +46,8 @@ pub(crate) struct Writer {
     journal: Journal,
     number: u64,
     sequence: u64,
+    /// Whether the file of the next journal is made, and only its key is missing.
+    next_made: bool,
     /// Why nothing is written any more: a write of which the outcome is not known.
     broken: Option<String>,
 }
@@ -65,6 +67,7 @@ pub(crate) fn start(
         journal,
         number,
         sequence,
+        next_made: false,
         broken: None,
     };
     let thread = std::thread::Builder::new().name("ems-writer".into());
@@ -237,7 +240,14 @@ impl Writer {
             return Ok(());
         }
         let next = self.number + 1;
-        let fresh = open_new(&self.engine, next)?;
+        if !self.next_made {
+            make(&self.engine, next)?;
+            // From here on the file stays as it is: where its key could not be written, it may be
+            // written all the same, and a key whose file was begun anew would have lost it.
+            self.next_made = true;
+        }
+        let fresh = begin(&self.engine, next)?;
+        self.next_made = false;
         let job = FoldJob::freeze(&self.engine, self.number, self.sequence);
         self.journal = fresh;
         self.number = next;
@@ -255,15 +265,29 @@ enum Failed {
 
 /// Makes a journal and opens it: first the file, then its key.
 pub(crate) fn open_new(engine: &Engine, number: u64) -> Result<Journal> {
-    let id = JournalId {
+    make(engine, number)?;
+    begin(engine, number)
+}
+
+fn id(engine: &Engine, number: u64) -> JournalId {
+    JournalId {
         instance: engine.keys.instance(),
         number,
-    };
-    let dir = &engine.options.data_dir;
-    Journal::create(&engine.ground, dir, id)?;
+    }
+}
+
+/// Makes the file of a journal.
+fn make(engine: &Engine, number: u64) -> Result<()> {
+    Journal::create(&engine.ground, &engine.options.data_dir, id(engine, number))
+}
+
+/// Makes the key of a journal that has a file, and opens it.
+fn begin(engine: &Engine, number: u64) -> Result<Journal> {
+    let (ground, dir) = (&engine.ground, &engine.options.data_dir);
     let key = engine.keys.new_journal_key(number)?;
     let unexpected = || Error::damaged("journal", "a new journal has a record");
-    let replayed = Journal::replay(&engine.ground, dir, id, &key, &mut |_, _| Err(unexpected()));
+    let id = id(engine, number);
+    let replayed = Journal::replay(ground, dir, id, &key, &mut |_, _| Err(unexpected()));
     replayed?.0.ok_or_else(unexpected)
 }
 
