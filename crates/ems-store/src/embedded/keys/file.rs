@@ -29,7 +29,8 @@ impl RingFile {
         }
     }
 
-    /// The keyring; `None` where there is no file. What a crash left half written beside it goes.
+    /// The keyring, durable; `None` where there is no file. What a crash left half written beside it
+    /// goes.
     pub(super) fn read(&self, root: &RootKey) -> Result<Option<Keyring>> {
         let (new, file) = self.names();
         if self.vfs.exists(&new) {
@@ -39,7 +40,14 @@ impl RingFile {
             return Ok(None);
         }
         let bytes = self.vfs.read(&file).map_err(Error::io("keyring"))?;
-        Ok(Some(Keyring::decode(&bytes, root)?))
+        let ring = Keyring::decode(&bytes, root)?;
+        // A killed process may have put it in place and not synced the directory: what is sealed from
+        // now on must not be left without its key by a power cut.
+        let opened = self.vfs.open(&file, Mode::Existing);
+        let synced = opened.and_then(|file| file.sync_all());
+        synced.map_err(Error::io("keyring"))?;
+        sync_dir(self.vfs.as_ref(), &self.dir)?;
+        Ok(Some(ring))
     }
 
     /// Writes the keyring beside the old one, syncs it, and puts it in the old one's place.
@@ -56,5 +64,40 @@ impl RingFile {
 
     fn names(&self) -> (PathBuf, PathBuf) {
         (self.dir.join("keyring.new"), self.dir.join("keyring"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::vfs::simulated::{Operation, Plan, SimulatedDisk, Trouble};
+
+    fn file(disk: &SimulatedDisk) -> RingFile {
+        let vfs: Arc<dyn Vfs> = Arc::new(disk.clone());
+        RingFile::new(&vfs, Path::new("/keys"))
+    }
+
+    #[test]
+    fn what_a_start_has_read_no_later_power_cut_takes_back() {
+        let root = RootKey::generate();
+        for seed in 0..32 {
+            let mut disk = SimulatedDisk::new(seed);
+            let mut ring = Keyring::new(&root, 0);
+            file(&disk).write(&ring).unwrap();
+            ring.add_journal_key(1);
+            disk.plan(Some(Plan {
+                trouble: Trouble::Fail,
+                suffix: "/keys",
+                operation: Some(Operation::Sync),
+                after: 0,
+            }));
+            assert!(file(&disk).write(&ring).is_err(), "its name is not synced");
+            disk.restart();
+            let read = |disk: &SimulatedDisk| file(disk).read(&root).unwrap().unwrap().generation();
+            assert_eq!(read(&disk), ring.generation(), "a kill: it is seen");
+            disk.cut();
+            disk.restart();
+            assert_eq!(read(&disk), ring.generation(), "and stays, seed {seed}");
+        }
     }
 }
