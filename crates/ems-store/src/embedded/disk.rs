@@ -7,6 +7,7 @@ mod ledger;
 mod purge;
 mod records;
 mod runs;
+mod segments;
 mod superseded;
 
 use std::{
@@ -25,23 +26,24 @@ use ems_crypto::{
 use parking_lot::{Mutex, RwLock};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableHandle as _, WriteTransaction};
 
-pub(crate) use self::head::Tally;
-use self::head::Tallying;
+pub(crate) use self::{
+    head::Tally,
+    segments::{SegmentKey, segment_key},
+};
+use self::{head::Tallying, segments::SEGMENTS};
 use super::{
     guarded::guarded,
     keys::{KeyTree, Token},
-    manifest::{Head, Manifest, RunMeta, SegmentMeta, Spent},
+    manifest::{Head, Manifest, RunMeta, Spent},
     meter::Meter,
     vfs::{EngineFile, Ground},
 };
-use crate::{Columns, Error, Result, embedded::segment, subject::Subject};
+use crate::{Error, Result, subject::Subject};
 
 /// The format of the engine's content written here.
-const FORMAT: u16 = 4;
+const FORMAT: u16 = 5;
 const PLAIN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("plain");
 const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
-/// Meter token, month, id of the segment, big-endian.
-const SEGMENTS: TableDefinition<'_, [u8; 28], &[u8]> = TableDefinition::new("segments");
 const MANIFESTS: TableDefinition<'_, Token, &[u8]> = TableDefinition::new("manifests");
 /// Values that were replaced: meter token, sequence of the fold.
 const SUPERSEDED: TableDefinition<'_, [u8; 24], &[u8]> = TableDefinition::new("superseded");
@@ -74,7 +76,7 @@ pub(crate) struct Sealed<K> {
 /// All that one fold writes.
 #[derive(Default)]
 pub(crate) struct FoldWrite {
-    pub(crate) segments: Vec<Sealed<[u8; 28]>>,
+    pub(crate) segments: Vec<Sealed<SegmentKey>>,
     pub(crate) manifests: Vec<Sealed<Token>>,
     pub(crate) superseded: Vec<Sealed<[u8; 24]>>,
     /// A new run, and its blocks.
@@ -229,11 +231,17 @@ impl Disk {
         written
     }
 
+    /// Gives back to the file system what the engine's file holds beyond its content.
+    pub(crate) fn compact(&self) -> Result<()> {
+        let _one = self.writing.lock();
+        self.db.compact()
+    }
+
     fn write_all(&self, mut fold: FoldWrite) -> Result<()> {
         let write = self.db.begin_write()?;
         let mut rows = self.tallying(&write)?;
         runs::write(&write, &mut fold, &mut rows)?;
-        put_all(&write, SEGMENTS, fold.segments, &mut rows)?;
+        segments::write(&write, fold.segments, &mut rows)?;
         put_all(&write, MANIFESTS, fold.manifests, &mut rows)?;
         put_all(&write, SUPERSEDED, fold.superseded, &mut rows)?;
         put_all(&write, RECORDS, fold.records, &mut rows)?;
@@ -279,92 +287,6 @@ impl Disk {
         let mut all = vec![self.instance.as_slice(), format.as_slice()];
         all.extend_from_slice(parts);
         aad(&all)
-    }
-
-    /// Seals a segment for its place.
-    pub(crate) fn seal_segment(
-        &self,
-        sealer: &Sealer,
-        token: Token,
-        meta: SegmentMeta,
-        content: &[u8],
-    ) -> Sealed<[u8; 28]> {
-        let key = segment_key(token, meta);
-        let value = sealer.seal(
-            &self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]),
-            content,
-        );
-        Sealed {
-            key,
-            value: Some(value),
-        }
-    }
-
-    /// Reads a segment. One that is gone, or was moved, or damaged, is an error that names it.
-    pub(crate) fn segment(
-        &self,
-        sealer: &Sealer,
-        token: Token,
-        meta: SegmentMeta,
-        columns: Columns,
-    ) -> Result<ems_core::block::Block> {
-        let (content, key) = self.open_segment(sealer, token, meta)?;
-        let damaged = |why: &str| damaged_segment(&key, why);
-        let block = segment::decode(&content, columns).map_err(|why| damaged(&why.to_string()))?;
-        let as_listed = block.span() == Some((meta.first, meta.last))
-            && u64::try_from(block.len()) == Ok(meta.count);
-        if as_listed {
-            Ok(block)
-        } else {
-            Err(damaged("it is not what the manifest lists"))
-        }
-    }
-
-    /// Opens a segment without decompressing its values: it is authentic as a whole, in its place,
-    /// and its times are as the manifest lists them.
-    pub(crate) fn check_segment(
-        &self,
-        sealer: &Sealer,
-        token: Token,
-        meta: SegmentMeta,
-    ) -> Result<()> {
-        let (content, key) = self.open_segment(sealer, token, meta)?;
-        let times =
-            segment::times(&content).map_err(|why| damaged_segment(&key, &why.to_string()))?;
-        let span = times.first().zip(times.last());
-        let as_listed = span == Some((&meta.first.as_micros(), &meta.last.as_micros()))
-            && u64::try_from(times.len()) == Ok(meta.count);
-        if as_listed {
-            Ok(())
-        } else {
-            Err(damaged_segment(&key, "it is not what the manifest lists"))
-        }
-    }
-
-    fn open_segment(
-        &self,
-        sealer: &Sealer,
-        token: Token,
-        meta: SegmentMeta,
-    ) -> Result<(Vec<u8>, [u8; 28])> {
-        let key = segment_key(token, meta);
-        let found = self.get(SEGMENTS, key)?;
-        let found = found.ok_or_else(|| damaged_segment(&key, "it is gone"))?;
-        let aad = self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]);
-        let content = sealer.open(&aad, &found);
-        let content = content.map_err(|_| damaged_segment(&key, "it does not open"))?;
-        Ok((content, key))
-    }
-
-    /// The keys of all segments stored.
-    pub(crate) fn segment_keys(&self) -> Result<Vec<[u8; 28]>> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(SEGMENTS).map_err(engine)?;
-        table
-            .iter()
-            .map_err(engine)?
-            .map(|row| row.map(|(key, _)| key.value()).map_err(engine))
-            .collect()
     }
 
     /// Seals a manifest for its place.
@@ -447,21 +369,6 @@ fn put_all<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K>>(
         }
     }
     Ok(())
-}
-
-fn damaged_segment(key: &[u8; 28], why: &str) -> Error {
-    Error::damaged(format!("engine.redb, segment {}", hex(key)), why)
-}
-
-/// The key of a segment.
-pub(crate) fn segment_key(token: Token, meta: SegmentMeta) -> [u8; 28] {
-    let mut key = [0; 28];
-    let parts = token
-        .into_iter()
-        .chain(meta.month.to_be_bytes())
-        .chain(meta.id.to_be_bytes());
-    key.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
-    key
 }
 
 /// Bytes as text, to name a place.

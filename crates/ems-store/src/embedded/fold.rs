@@ -82,6 +82,7 @@ impl Folder {
             stop: Arc::clone(&stop),
             merge: None,
             merged: 0,
+            changed: false,
         };
         let work = move || work.run();
         let thread = thread.spawn(work).map_err(Error::io("folder thread"))?;
@@ -141,6 +142,8 @@ enum Next {
     Fold(FoldJob),
     /// No fold waits, and a merge is under way.
     Merge,
+    /// Nothing has been waiting for a while.
+    Compact,
     End,
 }
 
@@ -154,6 +157,8 @@ struct Work {
     merge: Option<Merge>,
     /// The last run that a merge took in, or gave up.
     merged: u64,
+    /// Whether the engine's file was written since it was compacted.
+    changed: bool,
 }
 
 impl Work {
@@ -163,8 +168,9 @@ impl Work {
             let began = Instant::now();
             match next {
                 Next::Fold(job) if !self.fold(&job) => return,
-                Next::End => return,
-                Next::Fold(_) | Next::Merge => {}
+                Next::End => return self.compact(),
+                Next::Compact => self.compact(),
+                Next::Fold(_) | Next::Merge => self.changed = true,
             }
             // Under load a merge gets as much time as the folds, and all of it when runs pile up.
             let share = began.elapsed();
@@ -177,6 +183,13 @@ impl Work {
         if self.stop.load(Ordering::SeqCst) {
             return Next::End;
         }
+        if self.merge.is_none() && self.changed {
+            return match self.jobs.recv_timeout(self.engine.ground.idle) {
+                Ok(job) => Next::Fold(job),
+                Err(mpsc::RecvTimeoutError::Timeout) => Next::Compact,
+                Err(mpsc::RecvTimeoutError::Disconnected) => Next::End,
+            };
+        }
         if self.merge.is_none() {
             return self.jobs.recv().map_or(Next::End, Next::Fold);
         }
@@ -187,16 +200,27 @@ impl Work {
         }
     }
 
+    /// Compacts the engine's file, if it was written.
+    fn compact(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        if let Err(error) = guarded(|| self.engine.disk.compact()) {
+            tracing::warn!(%error, "the engine's file could not be compacted");
+        }
+    }
+
     /// Tries until it is done; false where nobody waits for it any more.
     fn fold(&self, job: &FoldJob) -> bool {
         loop {
             let attempt = guarded(|| fold(&self.engine, job));
             let failed = attempt.is_err();
-            if self.told.send(attempt).is_err() || self.stop.load(Ordering::SeqCst) {
-                return false;
-            }
+            let heard = self.told.send(attempt).is_ok();
             if !failed {
-                return true;
+                return heard;
+            }
+            if !heard || self.stop.load(Ordering::SeqCst) {
+                return false;
             }
             std::thread::sleep(self.engine.ground.retry);
         }

@@ -6,6 +6,7 @@ mod damage;
 mod destruction;
 mod runs;
 mod simulation;
+mod size;
 
 use std::path::Path;
 

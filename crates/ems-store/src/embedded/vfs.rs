@@ -77,6 +77,8 @@ pub(crate) struct Ground {
     pub(crate) ahead: u64,
     /// How long after a failed attempt a fold is tried again.
     pub(crate) retry: Duration,
+    /// How long the folder waits for more to do before it compacts the engine's file.
+    pub(crate) idle: Duration,
     /// Whether each page of the engine's files is checked when they are opened.
     pub(crate) check: bool,
 }
@@ -88,6 +90,7 @@ impl Ground {
             vfs: Arc::new(RealDisk),
             ahead: 4 << 20,
             retry: Duration::from_secs(1),
+            idle: Duration::from_secs(5),
             check: false,
         }
     }

@@ -12,7 +12,7 @@ use redb::{
     WriteTransaction,
 };
 
-use super::{Disk, HEAD, LEDGER, MANIFESTS, RECORDS, SEGMENTS, SUPERSEDED, engine, runs};
+use super::{Disk, HEAD, LEDGER, MANIFESTS, RECORDS, SEGMENTS, SUPERSEDED, engine, runs, segments};
 use crate::{Error, Result, embedded::manifest::Head};
 
 /// What a value begins with: in some tables the token of its key, then its nonce.
@@ -64,10 +64,14 @@ impl Tallying<'_> {
     }
 }
 
-/// What stands for a row: its key, its length, and the nonce that it was sealed with.
+/// What stands for a row: its key, its length, and the nonce that it was sealed with. That of a
+/// segment is in its first piece; the others' keys are never used again.
 fn member(table: &str, key: &[u8], value: &[u8]) -> Vec<u8> {
-    let named = table == RECORDS.name() || runs::is_run(table);
-    let start = if named { OWNER + NONCE } else { NONCE };
+    let start = match table {
+        _ if segments::is_later_piece(table, key) => 0,
+        _ if table == RECORDS.name() || runs::is_run(table) => OWNER + NONCE,
+        _ => NONCE,
+    };
     let length = u64::try_from(value.len()).unwrap_or(u64::MAX);
     let mut member = key.to_vec();
     member.extend_from_slice(&length.to_le_bytes());

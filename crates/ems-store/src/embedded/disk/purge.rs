@@ -19,7 +19,7 @@ impl Disk {
                 rows.remove(MANIFESTS.name(), &token, old.value());
             }
             let mut table = write.open_table(SEGMENTS).map_err(engine)?;
-            let (from, until) = keys_of::<28>(token);
+            let (from, until) = keys_of::<30>(token);
             table
                 .retain_in(from..=until, |key, value| {
                     rows.remove(SEGMENTS.name(), &key, value);

@@ -62,7 +62,7 @@ async fn with_a_damaged_segment(home: &Home) {
     }
     store.commit.close().await.unwrap();
     drop(store);
-    damage::<28>(home, "segments", 0);
+    damage::<30>(home, "segments", 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +146,7 @@ async fn what_was_acknowledged_over_a_segment_before_it_was_damaged_is_kept() {
             .unwrap();
     })
     .await;
-    damage::<28>(&home, "segments", 0);
+    damage::<30>(&home, "segments", 0);
     for _ in 0..3 {
         let store = home.open();
         assert!(is_damage(&piece(&store, "a", range(0, 900)).await));

@@ -17,8 +17,8 @@ use std::{
 
 use parking_lot::RwLock;
 use redb::{
-    BackendError, Database, ReadTransaction, ReadableDatabase as _, StorageBackend,
-    WriteTransaction,
+    BackendError, CompactionError, Database, ReadTransaction, ReadableDatabase as _,
+    StorageBackend, WriteTransaction,
 };
 
 use super::{Ground, Mode, Vfs, doubt};
@@ -26,6 +26,9 @@ use crate::{Error, Result, embedded::disk::engine};
 
 /// Bytes that a write leaves free, so that what must go on finds room.
 const KEPT_FREE: u64 = 1 << 20;
+/// A file of more bytes than this is not compacted: its free pages are few beside it, and they are
+/// used again.
+const COMPACTED: u64 = 256 << 20;
 /// What a row costs beside its own bytes at most: the pages above it, which are copied.
 const TOUCHED: u64 = 8192;
 
@@ -165,6 +168,38 @@ impl EngineFile {
             "no room on the disk: {} needs {bytes} bytes",
             self.name
         )))
+    }
+
+    /// Moves what is stored to the front of the file and cuts off the rest, where that is a quarter
+    /// of it or more. Others wait meanwhile, and a crash makes the next start read the whole file:
+    /// only a small one is compacted. Does nothing while a snapshot is being read. To be called by
+    /// the thread that writes.
+    pub(crate) fn compact(&self) -> Result<()> {
+        let length = self.length.load(Ordering::SeqCst);
+        if length > COMPACTED || self.stored()?.saturating_mul(4) > length.saturating_mul(3) {
+            return Ok(());
+        }
+        let mut open = self.open.write();
+        let Some(Open { db, .. }) = open.as_mut().filter(|open| open.health.is(0)) else {
+            return Ok(());
+        };
+        match db.compact() {
+            Ok(_) => {}
+            Err(CompactionError::TransactionInProgress) => return Ok(()),
+            Err(error) => return Err(engine(error)),
+        }
+        drop(open);
+        // With the state of the allocator, which a compaction leaves out.
+        self.begin_write()?.commit().map_err(engine)
+    }
+
+    /// Bytes of the pages in use.
+    fn stored(&self) -> Result<u64> {
+        let write = self.begin_write()?;
+        let stats = write.stats().map_err(engine)?;
+        write.abort().map_err(engine)?;
+        let page = u64::try_from(stats.page_size()).unwrap_or(u64::MAX);
+        Ok(stats.allocated_pages().saturating_mul(page))
     }
 
     fn with<T>(&self, work: impl Fn(&Database) -> Result<T>) -> Result<T> {

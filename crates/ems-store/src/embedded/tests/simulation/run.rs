@@ -221,6 +221,7 @@ impl Run {
             vfs: Arc::new(disk.clone()),
             ahead: 16 << 10,
             retry: Duration::from_millis(1),
+            idle: Duration::from_millis(1),
             check: false,
         }
     }

@@ -155,7 +155,7 @@ fn runs(files: &Files) -> Vec<String> {
 fn every_row_removed_doubled_swapped_or_put_back_is_named() {
     let pair = Pair::new(21, true);
     let mut tampered = [
-        pair.tamper::<[u8; 28]>("segments"),
+        pair.tamper::<[u8; 30]>("segments"),
         pair.tamper::<[u8; 16]>("manifests"),
         pair.tamper::<[u8; 24]>("superseded"),
         pair.tamper::<[u8; 16]>("records"),
