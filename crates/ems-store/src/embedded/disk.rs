@@ -289,21 +289,23 @@ impl Disk {
         aad(&all)
     }
 
-    /// Seals a manifest for its place.
+    /// Seals a manifest for its place. One that lists nothing is taken away: a meter that was removed
+    /// has no name by which it could be opened.
     pub(crate) fn seal_manifest(
         &self,
         sealer: &Sealer,
         token: Token,
         manifest: &Manifest,
     ) -> Sealed<Token> {
-        let value = sealer.seal(&self.aad(&[b"manifest", &token]), &manifest.encode());
+        let some = !manifest.segments.is_empty();
+        let seal = || sealer.seal(&self.aad(&[b"manifest", &token]), &manifest.encode());
         Sealed {
             key: token,
-            value: Some(value),
+            value: some.then(seal),
         }
     }
 
-    /// The manifest of a meter; empty where nothing was folded yet.
+    /// The manifest of a meter; empty where nothing is folded.
     fn manifest(&self, read: &ReadTransaction, sealer: &Sealer, token: Token) -> Result<Manifest> {
         let table = read.open_table(MANIFESTS).map_err(engine)?;
         let Some(found) = table.get(token).map_err(engine)? else {

@@ -13,7 +13,10 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::contract::{self, Step, batch, clock, scan};
+use crate::{
+    Deletion, Expect, RecordChange,
+    contract::{self, Step, batch, clock, scan},
+};
 
 struct Home {
     dir: tempfile::TempDir,
@@ -275,6 +278,34 @@ async fn a_deletion_and_an_append_in_one_fold_leave_what_lies_between() {
         store.segments.fold().await.unwrap();
     }
     store.commit.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_meter_that_is_removed_leaves_nothing_that_no_record_names() {
+    let home = Home::new();
+    let store = home.open();
+    let rows = batch(&[("a", 1, 1.0), ("b", 1, 1.0)]);
+    store.commit.commit(rows).await.unwrap();
+    store.segments.fold().await.unwrap();
+    let removed = Batch {
+        deletions: vec![Deletion {
+            meter: contract::meter("a"),
+            range: TimeRange::ALL,
+        }],
+        records: vec![RecordChange {
+            table: Table::Meters,
+            id: "a".into(),
+            expect: Expect::Any,
+            value: None,
+        }],
+        ..Batch::default()
+    };
+    store.commit.commit(removed).await.unwrap();
+    store.commit.close().await.unwrap();
+    drop(store);
+    let report = home.verify().unwrap();
+    assert_eq!(report.faults, Vec::<String>::new());
+    assert_eq!(report.readings, 1);
 }
 
 #[test]

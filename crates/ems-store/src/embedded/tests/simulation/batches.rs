@@ -25,6 +25,10 @@ pub(super) fn batch(dice: &mut Dice, model: &Model, number: u64) -> Batch {
         event.user = "u".repeat(narrow(dice.below(40)));
         batch.ledger.push(event);
     }
+    if dice.once_in(12) {
+        remove(dice, &mut batch);
+        return batch;
+    }
     for _ in 0..dice.below(4) {
         rows(dice, model, &mut batch.readings);
     }
@@ -68,6 +72,21 @@ pub(super) fn range(dice: &mut Dice) -> TimeRange {
     let start = START + steps(dice, 1200);
     let end = start + STEP + steps(dice, 300);
     TimeRange::new(at(start), at(end)).unwrap()
+}
+
+/// A meter goes with all its readings.
+fn remove(dice: &mut Dice, batch: &mut Batch) {
+    let meter = meter(dice);
+    batch.records.push(RecordChange {
+        table: Table::Meters,
+        id: meter.to_string(),
+        expect: Expect::Any,
+        value: None,
+    });
+    batch.deletions.push(Deletion {
+        meter,
+        range: TimeRange::ALL,
+    });
 }
 
 fn rows(dice: &mut Dice, model: &Model, readings: &mut ReadingBatch) {

@@ -15,8 +15,8 @@ pub(super) struct Model {
     pub(super) records: BTreeMap<(Table, String), (Vec<u8>, Option<u64>)>,
     /// The actions of the ledger's entries, with the number of readings accepted.
     pub(super) ledger: Vec<(String, Option<u64>)>,
-    /// How many values were replaced.
-    pub(super) superseded: u64,
+    /// How many values of a meter were replaced.
+    superseded: BTreeMap<MeterId, u64>,
 }
 
 /// What a commit should answer.
@@ -44,15 +44,19 @@ impl Model {
         }
         for (meter, readings) in batch.readings.groups() {
             let rows = self.touch(meter, revision);
+            let mut corrected = 0;
             for reading in readings {
                 match rows.insert(reading.at, reading.clone()) {
                     None => expected.counts.accepted += 1,
                     Some(old) if old == *reading => expected.counts.unchanged += 1,
-                    Some(_) => expected.counts.corrected += 1,
+                    Some(_) => {
+                        expected.counts.corrected += 1;
+                        corrected += 1;
+                    }
                 }
             }
+            *self.superseded.entry(meter.clone()).or_default() += corrected;
         }
-        self.superseded += expected.counts.corrected;
         for change in &batch.records {
             let key = (change.table, change.id.clone());
             match &change.value {
@@ -88,6 +92,14 @@ impl Model {
             .entry(key)
             .or_insert_with(|| (b"{}".to_vec(), revision));
         self.meters.entry(meter.clone()).or_default()
+    }
+
+    /// Number of replaced values. Those of a meter that was removed are kept until its key ends, and
+    /// not looked at.
+    pub(super) fn superseded(&self) -> u64 {
+        let known = |id: &MeterId| self.records.contains_key(&(Table::Meters, id.to_string()));
+        let known = self.superseded.iter().filter(|(id, _)| known(id));
+        known.map(|(_, count)| count).sum()
     }
 
     /// Number of readings.

@@ -584,7 +584,7 @@ impl Run {
         assert_eq!(report.readings, self.model.readings());
         assert_eq!(report.ledger, wide(self.model.ledger.len()));
         assert_eq!(report.records, wide(self.model.records.len()));
-        assert_eq!(report.superseded, self.model.superseded);
+        assert_eq!(report.superseded, self.model.superseded());
     }
 }
 
