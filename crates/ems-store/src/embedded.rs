@@ -1,6 +1,7 @@
 //! The embedded backend: one directory, one process. Commits go to a sealed journal, then to memory;
 //! a fold brings them to the engine's file. The key tree lies in a directory of its own.
 
+mod ahead;
 mod beside;
 mod care;
 mod codec;
@@ -38,6 +39,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::verify::{Progress, Report, Watch};
 use self::{
+    ahead::Ahead,
     codec::Group,
     disk::Disk,
     engine::Engine,
@@ -205,7 +207,7 @@ impl Embedded {
         } else {
             let last = engine.keys.journals().last().copied().unwrap_or(0);
             let number = last.max(engine.disk.head()?.journal) + 1;
-            (writer::open_new(&engine, number)?, number)
+            (Ahead::default().take(&engine, number)?, number)
         };
         let (requests, thread) = writer::start(Arc::clone(&engine), journal, number, sequence)?;
         Ok(Self {

@@ -13,8 +13,10 @@ use std::{
 
 use ems_core::{block::Block, time::TimeRange};
 use ems_crypto::seal::Sealer;
+use parking_lot::Mutex;
 
 use super::{
+    ahead::Ahead,
     beside::{self, Settled},
     disk::FoldWrite,
     engine::Engine,
@@ -58,10 +60,13 @@ impl FoldJob {
     }
 }
 
+/// A job, and the journal to make once it is done.
+type Task = (FoldJob, Option<u64>);
+
 /// The thread that folds, one job after the other.
 pub(crate) struct Folder {
     /// `None` once it is to end.
-    jobs: Option<mpsc::Sender<FoldJob>>,
+    jobs: Option<mpsc::Sender<Task>>,
     thread: Option<std::thread::JoinHandle<()>>,
     /// What became of each attempt at the job under way.
     attempts: mpsc::Receiver<Result<()>>,
@@ -70,13 +75,14 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    pub(crate) fn start(engine: Arc<Engine>) -> Result<Self> {
-        let (jobs, queue) = mpsc::channel::<FoldJob>();
+    pub(crate) fn start(engine: Arc<Engine>, ahead: Arc<Mutex<Ahead>>) -> Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Task>();
         let (told, attempts) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("ems-folder".into());
         let work = Work {
             engine,
+            ahead,
             jobs: queue,
             told,
             stop: Arc::clone(&stop),
@@ -117,12 +123,12 @@ impl Folder {
         Ok(())
     }
 
-    /// Hands over a job; none may be under way.
-    pub(crate) fn begin(&mut self, job: FoldJob) {
+    /// Hands over a job; none may be under way. Then the journal `next` is made.
+    pub(crate) fn begin(&mut self, job: FoldJob, next: Option<u64>) {
         self.busy = self
             .jobs
             .as_ref()
-            .is_some_and(|jobs| jobs.send(job).is_ok());
+            .is_some_and(|jobs| jobs.send((job, next)).is_ok());
     }
 }
 
@@ -139,7 +145,7 @@ impl Drop for Folder {
 
 /// What the thread does next.
 enum Next {
-    Fold(FoldJob),
+    Fold(Task),
     /// No fold waits, and a merge is under way.
     Merge,
     /// Nothing has been waiting for a while.
@@ -150,7 +156,8 @@ enum Next {
 /// The thread's side.
 struct Work {
     engine: Arc<Engine>,
-    jobs: mpsc::Receiver<FoldJob>,
+    ahead: Arc<Mutex<Ahead>>,
+    jobs: mpsc::Receiver<Task>,
     told: mpsc::Sender<Result<()>>,
     stop: Arc<AtomicBool>,
     /// The merge under way.
@@ -167,7 +174,7 @@ impl Work {
             let next = self.next();
             let began = Instant::now();
             match next {
-                Next::Fold(job) if !self.fold(&job) => return,
+                Next::Fold(task) if !self.do_task(&task) => return,
                 Next::End => return self.compact(),
                 Next::Compact => self.compact(),
                 Next::Fold(_) | Next::Merge => self.changed = true,
@@ -208,6 +215,15 @@ impl Work {
         if let Err(error) = guarded(|| self.engine.disk.compact()) {
             tracing::warn!(%error, "the engine's file could not be compacted");
         }
+    }
+
+    fn do_task(&self, (job, next): &Task) -> bool {
+        let done = self.fold(job);
+        if let (true, Some(next)) = (done, next) {
+            // Where it fails, the writer tries again when it needs it, and says so.
+            drop(guarded(|| self.ahead.lock().prepare(&self.engine, *next)));
+        }
+        done
     }
 
     /// Tries until it is done; false where nobody waits for it any more.

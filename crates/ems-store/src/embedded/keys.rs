@@ -14,7 +14,10 @@ use std::{
     collections::HashMap,
     num::NonZeroUsize,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ems_core::{meter::MeterId, time::Timestamp};
@@ -51,6 +54,9 @@ pub(crate) struct KeyTree {
     file: RingFile,
     wrapped: EngineFile,
     index: IndexKey,
+    /// Held by whoever changes the keyring or the pages, while the disk syncs too.
+    changing: Mutex<Changing>,
+    /// What readers see. Nobody waits for a sync while holding it: commits need it.
     state: Mutex<State>,
     /// One rotation or destruction at a time.
     care: Mutex<()>,
@@ -58,11 +64,14 @@ pub(crate) struct KeyTree {
     misses: AtomicU64,
 }
 
-struct State {
-    ring: Keyring,
-    cache: lru::LruCache<Token, DataKey>,
+struct Changing {
     /// No page before this one has room.
     filling: u32,
+}
+
+struct State {
+    ring: Arc<Keyring>,
+    cache: lru::LruCache<Token, DataKey>,
     /// How often a subject's key was destroyed: the data of its next life has other tokens.
     lives: HashMap<Token, u64>,
 }
@@ -105,10 +114,10 @@ impl KeyTree {
                 &DataKey::generate(),
                 "placeholder until the index key is read",
             ),
+            changing: Mutex::new(Changing { filling: 0 }),
             state: Mutex::new(State {
-                ring,
+                ring: Arc::new(ring),
                 cache: lru::LruCache::new(cached(0)),
-                filling: 0,
                 lives,
             }),
             care: Mutex::new(()),
@@ -200,7 +209,7 @@ impl KeyTree {
     }
 
     fn ensure_tokens(&self, tokens: &[Token]) -> Result<()> {
-        let mut state = self.state.lock();
+        let mut changing = self.changing.lock();
         let room = self.wrapped.expect_room(tokens.len(), tokens.len() * ROW);
         let change = Change::begin(&self.wrapped)?;
         let missing = change.missing(tokens)?;
@@ -214,13 +223,15 @@ impl KeyTree {
             .collect();
         let mut rest = made.as_slice();
         while !rest.is_empty() {
-            let (page, free) = self.page_with_room(&mut state, &change, rest.len())?;
+            let (page, free) = self.page_with_room(&mut changing, &change, rest.len())?;
             let (now, later) = rest.split_at(free.min(rest.len()));
-            let kek = state.ring.page(page).ok_or_else(|| missing_page(page))?;
+            let ring = self.ring();
+            let kek = ring.page(page).ok_or_else(|| missing_page(page))?;
             change.put(kek, page, now)?;
             rest = later;
         }
         change.commit()?;
+        let mut state = self.state.lock();
         for (token, key) in made {
             state.cache.put(token, key);
         }
@@ -230,15 +241,15 @@ impl KeyTree {
     /// The first page with room and how many keys it takes; made (and durable) where there is none.
     fn page_with_room(
         &self,
-        state: &mut State,
+        changing: &mut Changing,
         change: &Change,
         wanted: usize,
     ) -> Result<(u32, usize)> {
         let free = |used: u32| usize::try_from(PAGE.saturating_sub(used)).unwrap_or(0);
-        for page in state.ring.open_pages(state.filling) {
+        for page in self.ring().open_pages(changing.filling) {
             let used = change.used(page)?;
             if used < PAGE {
-                state.filling = page;
+                changing.filling = page;
                 return Ok((page, free(used)));
             }
         }
@@ -246,28 +257,29 @@ impl KeyTree {
             .unwrap_or(u32::MAX)
             .div_ceil(PAGE)
             .max(PAGES_AHEAD);
-        let mut added = Vec::new();
-        self.change_ring(state, |ring| {
-            added = ring.add_pages(wanted);
-            Ok(())
-        })?;
+        let added = self.change_ring(changing, |ring| Ok(ring.add_pages(wanted)))?;
         let page = added.first().copied();
         let page = page.ok_or_else(|| Error::Engine("no more key pages".into()))?;
-        state.filling = page;
+        changing.filling = page;
         Ok((page, free(0)))
     }
 
+    /// The keyring as it is now.
+    fn ring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.state.lock().ring)
+    }
+
     /// Changes the keyring: in the file first, durably, then in memory.
-    fn change_ring(
+    fn change_ring<T>(
         &self,
-        state: &mut State,
-        change: impl FnOnce(&mut Keyring) -> Result<()>,
-    ) -> Result<()> {
-        let mut ring = state.ring.clone();
-        change(&mut ring)?;
+        _changing: &mut Changing,
+        change: impl FnOnce(&mut Keyring) -> Result<T>,
+    ) -> Result<T> {
+        let mut ring = Keyring::clone(&self.ring());
+        let changed = change(&mut ring)?;
         self.file.write(&ring)?;
-        state.ring = ring;
-        Ok(())
+        self.state.lock().ring = Arc::new(ring);
+        Ok(changed)
     }
 
     /// The numbers of the journals that have a key, ascending.
@@ -289,19 +301,18 @@ impl KeyTree {
 
     /// Makes the key of a new journal; durable when it returns.
     pub(crate) fn new_journal_key(&self, number: u64) -> Result<DataKey> {
-        let mut state = self.state.lock();
-        self.change_ring(&mut state, |ring| {
+        let mut changing = self.changing.lock();
+        let made = self.change_ring(&mut changing, |ring| {
             ring.add_journal_key(number);
-            Ok(())
+            Ok(ring.journal_key(number).cloned())
         })?;
-        let key = state.ring.journal_key(number).cloned();
-        key.ok_or_else(|| Error::damaged("keyring", "a new journal key is gone"))
+        made.ok_or_else(|| Error::damaged("keyring", "a new journal key is gone"))
     }
 
     /// Destroys the key of a journal; what it sealed is worthless when this returns.
     pub(crate) fn retire_journal_key(&self, number: u64) -> Result<()> {
-        let mut state = self.state.lock();
-        self.change_ring(&mut state, |ring| {
+        let mut changing = self.changing.lock();
+        self.change_ring(&mut changing, |ring| {
             ring.remove_journal_key(number);
             Ok(())
         })
@@ -309,7 +320,7 @@ impl KeyTree {
 
     /// Opens every wrapped key; returns how many there are and what is wrong with which.
     pub(crate) fn verify(&self) -> Result<(u64, Vec<String>)> {
-        let state = self.state.lock();
+        let ring = self.ring();
         let (mut count, mut faults) = (0, Vec::new());
         let mut on_page: HashMap<u32, u32> = HashMap::new();
         rows::each(&self.wrapped, &mut |row| {
@@ -317,7 +328,7 @@ impl KeyTree {
             row.page
                 .into_iter()
                 .for_each(|page| *on_page.entry(page).or_insert(0) += 1);
-            if let Err(why) = row.unwrap(&state.ring) {
+            if let Err(why) = row.unwrap(&ring) {
                 faults.push(why.to_string());
             }
         })?;

@@ -4,13 +4,15 @@
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    ahead::Ahead,
     engine::Engine,
     fold::{FoldJob, Folder},
     guarded::guarded,
-    journal::{self, Journal, JournalId},
+    journal::{self, Journal},
     plan::Plan,
     vfs::doubt,
 };
@@ -46,8 +48,8 @@ pub(crate) struct Writer {
     journal: Journal,
     number: u64,
     sequence: u64,
-    /// Whether the file of the next journal is made, and only its key is missing.
-    next_made: bool,
+    /// The journal that comes next.
+    ahead: Arc<Mutex<Ahead>>,
     /// Why nothing is written any more: a write of which the outcome is not known.
     broken: Option<String>,
 }
@@ -60,14 +62,15 @@ pub(crate) fn start(
     sequence: u64,
 ) -> Result<(mpsc::Sender<Request>, JoinHandle<()>)> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let folder = Folder::start(Arc::clone(&engine))?;
+    let ahead = Arc::<Mutex<Ahead>>::default();
+    let folder = Folder::start(Arc::clone(&engine), Arc::clone(&ahead))?;
     let writer = Writer {
         engine,
         folder,
         journal,
         number,
         sequence,
-        next_made: false,
+        ahead,
         broken: None,
     };
     let thread = std::thread::Builder::new().name("ems-writer".into());
@@ -89,15 +92,15 @@ impl Writer {
                 self.fold_if_full();
             }
             match other {
-                Some(Request::Fold(answer)) => drop(answer.send(self.fold())),
+                Some(Request::Fold(answer)) => drop(answer.send(self.fold(true))),
                 Some(Request::Close(answer)) => {
-                    drop(answer.send(self.fold()));
+                    drop(answer.send(self.fold(false)));
                     return;
                 }
                 Some(Request::Commit(..)) | None => {}
             }
         }
-        drop(self.fold());
+        drop(self.fold(false));
     }
 
     fn commit(&mut self, group: Vec<Waiting>) {
@@ -219,20 +222,20 @@ impl Writer {
             std::thread::sleep(Duration::from_micros(share.min(MOST_PAUSE_MICROS)));
             return;
         }
-        if let Err(error) = self.rotate() {
+        if let Err(error) = self.rotate(true) {
             tracing::warn!(%error, "the journal could not be folded; trying again");
         }
     }
 
     /// Folds everything and waits for it.
-    fn fold(&mut self) -> Result<()> {
-        self.rotate()?;
+    fn fold(&mut self, more: bool) -> Result<()> {
+        self.rotate(more)?;
         self.folder.wait()
     }
 
     /// Begins a new journal and hands what the old ones hold to the folder. Waits for a fold that is
-    /// under way.
-    fn rotate(&mut self) -> Result<()> {
+    /// under way. `more`: whether commits are expected after this.
+    fn rotate(&mut self, more: bool) -> Result<()> {
         self.folder.wait()?;
         // An empty journal may follow one whose fold a crash cut short.
         let empty = self.journal.length() == 0;
@@ -240,18 +243,11 @@ impl Writer {
             return Ok(());
         }
         let next = self.number + 1;
-        if !self.next_made {
-            make(&self.engine, next)?;
-            // From here on the file stays as it is: where its key could not be written, it may be
-            // written all the same, and a key whose file was begun anew would have lost it.
-            self.next_made = true;
-        }
-        let fresh = begin(&self.engine, next)?;
-        self.next_made = false;
+        let fresh = self.ahead.lock().take(&self.engine, next)?;
         let job = FoldJob::freeze(&self.engine, self.number, self.sequence);
         self.journal = fresh;
         self.number = next;
-        self.folder.begin(job);
+        self.folder.begin(job, more.then_some(next + 1));
         Ok(())
     }
 }
@@ -261,34 +257,6 @@ enum Failed {
     One(usize, Error),
     /// None can.
     All(String),
-}
-
-/// Makes a journal and opens it: first the file, then its key.
-pub(crate) fn open_new(engine: &Engine, number: u64) -> Result<Journal> {
-    make(engine, number)?;
-    begin(engine, number)
-}
-
-fn id(engine: &Engine, number: u64) -> JournalId {
-    JournalId {
-        instance: engine.keys.instance(),
-        number,
-    }
-}
-
-/// Makes the file of a journal.
-fn make(engine: &Engine, number: u64) -> Result<()> {
-    Journal::create(&engine.ground, &engine.options.data_dir, id(engine, number))
-}
-
-/// Makes the key of a journal that has a file, and opens it.
-fn begin(engine: &Engine, number: u64) -> Result<Journal> {
-    let (ground, dir) = (&engine.ground, &engine.options.data_dir);
-    let key = engine.keys.new_journal_key(number)?;
-    let unexpected = || Error::damaged("journal", "a new journal has a record");
-    let id = id(engine, number);
-    let replayed = Journal::replay(ground, dir, id, &key, &mut |_, _| Err(unexpected()));
-    replayed?.0.ok_or_else(unexpected)
 }
 
 /// What is queued now, up to a group's bounds; and the request that ended it.

@@ -13,7 +13,7 @@ use ems_crypto::keyring::{Destroyed, Keyring, RootChange, RootKey};
 use super::{KeyTree, Token, rows, rows::Change};
 use crate::{Error, Result};
 
-/// Pages that are rewritten in one step: readers of keys wait for it, some milliseconds.
+/// Pages that are rewritten in one step: those who need a new key wait for it, some milliseconds.
 const STEP: usize = 8;
 
 impl KeyTree {
@@ -42,14 +42,14 @@ impl KeyTree {
 
     /// Lets a new root key open the keyring beside the one in use. Durable when it returns.
     pub(crate) fn admit_root(&self, new: &RootKey) -> Result<()> {
-        let mut state = self.state.lock();
-        self.change_ring(&mut state, |ring| Ok(ring.admit_root(new)?))
+        let mut changing = self.changing.lock();
+        self.change_ring(&mut changing, |ring| Ok(ring.admit_root(new)?))
     }
 
     /// Closes the keyring to every root key but this one. Durable when it returns.
     pub(crate) fn settle_root(&self, root: &RootKey, now: Timestamp) -> Result<()> {
-        let mut state = self.state.lock();
-        self.change_ring(&mut state, |ring| {
+        let mut changing = self.changing.lock();
+        self.change_ring(&mut changing, |ring| {
             ring.settle_root(root, now.as_micros());
             Ok(())
         })
@@ -57,10 +57,10 @@ impl KeyTree {
 
     /// Begins a rotation of all pages, unless one is under way; tells whether one was.
     pub(crate) fn begin_rotation(&self) -> Result<bool> {
-        let mut state = self.state.lock();
-        let resumed = state.ring.is_rotating();
+        let mut changing = self.changing.lock();
+        let resumed = self.is_rotating();
         if !resumed {
-            self.change_ring(&mut state, |ring| {
+            self.change_ring(&mut changing, |ring| {
                 ring.begin_rotation();
                 Ok(())
             })?;
@@ -95,8 +95,8 @@ impl KeyTree {
             self.remove(&pages, |_| {})?;
             replaced += u64::try_from(step.len()).unwrap_or(u64::MAX);
         }
-        let mut state = self.state.lock();
-        self.change_ring(&mut state, |ring| {
+        let mut changing = self.changing.lock();
+        self.change_ring(&mut changing, |ring| {
             ring.end_rotation(now.as_micros());
             Ok(())
         })?;
@@ -146,8 +146,8 @@ impl KeyTree {
 
     /// Lets pages take no more keys.
     pub(super) fn retire(&self, pages: &[u32]) -> Result<()> {
-        let mut state = self.state.lock();
-        self.change_ring(&mut state, |ring| {
+        let mut changing = self.changing.lock();
+        self.change_ring(&mut changing, |ring| {
             ring.retire_pages(pages);
             Ok(())
         })
@@ -159,16 +159,14 @@ impl KeyTree {
         pages: &[(u32, Vec<Token>)],
         without: Option<Token>,
     ) -> Result<u64> {
-        let mut state = self.state.lock();
+        let mut changing = self.changing.lock();
         let filled = |(_, tokens): &&(u32, Vec<Token>)| !tokens.is_empty();
         let wanted = u32::try_from(pages.iter().filter(filled).count()).unwrap_or(u32::MAX);
         let mut added = Vec::new();
         if wanted > 0 {
-            self.change_ring(&mut state, |ring| {
-                added = ring.add_pages(wanted);
-                Ok(())
-            })?;
+            added = self.change_ring(&mut changing, |ring| Ok(ring.add_pages(wanted)))?;
         }
+        let ring = self.ring();
         let change = Change::begin(&self.wrapped)?;
         let mut moved = 0;
         for ((old, tokens), new) in pages.iter().filter(filled).zip(added) {
@@ -176,7 +174,7 @@ impl KeyTree {
             for token in tokens {
                 if without == Some(*token) {
                     change.remove(*token)?;
-                } else if change.rewrap(&state.ring, *token, new)? {
+                } else if change.rewrap(&ring, *token, new)? {
                     used += 1;
                 }
             }
@@ -188,14 +186,14 @@ impl KeyTree {
             change.set_used(*empty, None)?;
         }
         change.commit()?;
-        state.filling = 0;
+        changing.filling = 0;
         Ok(moved)
     }
 
     /// Destroys the keys of pages that hold nothing any more.
     pub(super) fn remove(&self, pages: &[u32], then: impl FnOnce(&mut Keyring)) -> Result<()> {
-        let mut state = self.state.lock();
-        self.change_ring(&mut state, |ring| {
+        let mut changing = self.changing.lock();
+        self.change_ring(&mut changing, |ring| {
             ring.remove_pages(pages);
             then(ring);
             Ok(())
