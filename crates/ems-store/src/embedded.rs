@@ -17,6 +17,7 @@ mod merge;
 mod meter;
 mod months;
 mod plan;
+mod queue;
 mod run;
 mod segment;
 mod table;
@@ -46,8 +47,8 @@ use self::{
     journal::{End, Journal, JournalId},
     keys::KeyTree,
     plan::Plan,
+    queue::Request,
     vfs::{Ground, Vfs},
-    writer::Request,
 };
 use crate::{
     Batch, Columns, Commit, Error, Ledger, Outcome, Piece, Record, Records, Result, Segments,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use ems_core::{audit::AuditEvent, meter::MeterId};
 use ems_crypto::keyring::RootKey;
 
-use super::{Embedded, engine::Engine, erase::Erasure, writer::Request};
+use super::{Embedded, engine::Engine, erase::Erasure, queue::Request};
 use crate::{
     Error, KeyringStatus, Keys, Result, RotatedPages, Subjects as _, Table, subject::Subject,
 };

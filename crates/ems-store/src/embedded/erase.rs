@@ -16,7 +16,7 @@ use ems_core::{
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{disk::hex, engine::Engine, keys::Token, writer::Request};
+use super::{disk::hex, engine::Engine, keys::Token, queue::Request};
 use crate::{
     Batch, Deletion, Error, Expect, Record, RecordChange, Result, Table, subject::Subject,
 };

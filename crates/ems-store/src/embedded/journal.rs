@@ -65,7 +65,9 @@ pub(crate) struct Journal {
     end: u64,
     /// How far the file is filled with zeros and synced.
     filled: u64,
-    /// Zeros are written ahead in pieces of this many bytes.
+    /// How far it is filled with zeros that the next sync brings to the disk.
+    unsynced: Option<u64>,
+    /// A new file has this many zeros; half as many are kept behind the last record.
     ahead: u64,
 }
 
@@ -90,7 +92,8 @@ impl Journal {
             .map_err(Error::io(&place))?;
         let header = header(id);
         file.write_at(&header, 0).map_err(Error::io(&place))?;
-        fill(file.as_ref(), &place, HEADER, HEADER + ground.ahead)?;
+        write_zeros(file.as_ref(), &place, HEADER, HEADER + ground.ahead)?;
+        file.sync_all().map_err(Error::io(&place))?;
         sync_dir(ground.vfs.as_ref(), dir)
     }
 
@@ -124,6 +127,7 @@ impl Journal {
             last_tag: [0; TAG],
             end: HEADER,
             filled: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            unsynced: None,
             ahead: ground.ahead,
         };
         let end = journal.read_records(&bytes, apply)?;
@@ -223,21 +227,32 @@ impl Journal {
     }
 
     /// Makes room for a record of `content` bytes and the reserve behind it. A failure (a full
-    /// disk) changes nothing.
+    /// disk) changes nothing. Where the record fits in what is filled already, its sync is that of
+    /// the new zeros too.
     pub(crate) fn reserve(&mut self, content: usize) -> Result<()> {
-        let wanted = self.end
-            + u64::try_from(FRAME + padded(content) + TAG).unwrap_or(u64::MAX)
-            + self.ahead / 2;
+        let wanted = self.end_of(content) + self.ahead / 2;
         if wanted <= self.filled {
-            Ok(())
-        } else {
-            self.fill(wanted.next_multiple_of(self.ahead))
+            return Ok(());
         }
+        let until = wanted.next_multiple_of(self.ahead / 4);
+        write_zeros(self.file.as_ref(), &self.place, self.filled, until)?;
+        self.unsynced = Some(until);
+        if self.has_room(content) {
+            return Ok(());
+        }
+        self.file.sync_all().map_err(Error::io(&self.place))?;
+        self.unsynced = None;
+        self.filled = until;
+        Ok(())
     }
 
     /// Whether a record of `content` bytes fits in what is filled already.
     pub(crate) fn has_room(&self, content: usize) -> bool {
-        self.end + u64::try_from(FRAME + padded(content) + TAG).unwrap_or(u64::MAX) <= self.filled
+        self.end_of(content) <= self.filled
+    }
+
+    fn end_of(&self, content: usize) -> u64 {
+        self.end + u64::try_from(FRAME + padded(content) + TAG).unwrap_or(u64::MAX)
     }
 
     /// Appends a record and syncs it: durable when it returns. After an error the state of the file
@@ -257,13 +272,17 @@ impl Journal {
             .write_at(&buffer, self.end)
             .map_err(Error::io(&self.place))?;
         self.sync()?;
+        self.filled = self.unsynced.take().unwrap_or(self.filled);
         self.next += 1;
         self.end += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
     fn sync(&self) -> Result<()> {
-        let synced = self.file.sync_data();
+        let synced = match self.unsynced {
+            Some(_) => self.file.sync_all(),
+            None => self.file.sync_data(),
+        };
         if synced.is_err() {
             doubt::raise(self.vfs.as_ref(), &self.path);
         }
@@ -274,16 +293,10 @@ impl Journal {
     pub(crate) fn length(&self) -> u64 {
         self.end - HEADER
     }
-
-    fn fill(&mut self, until: u64) -> Result<()> {
-        fill(self.file.as_ref(), &self.place, self.filled, until)?;
-        self.filled = until;
-        Ok(())
-    }
 }
 
-/// Writes zeros, and makes them and the file's length durable.
-fn fill(file: &dyn File, place: &str, from: u64, until: u64) -> Result<()> {
+/// Writes zeros.
+fn write_zeros(file: &dyn File, place: &str, from: u64, until: u64) -> Result<()> {
     let zeros = vec![0_u8; 1 << 20];
     let mut at = from;
     while at < until {
@@ -294,7 +307,7 @@ fn fill(file: &dyn File, place: &str, from: u64, until: u64) -> Result<()> {
         file.write_at(piece, at).map_err(Error::io(place))?;
         at += u64::try_from(piece.len()).unwrap_or(0);
     }
-    file.sync_all().map_err(Error::io(place))
+    Ok(())
 }
 
 fn place(path: &Path) -> String {

@@ -72,8 +72,8 @@ pub(crate) trait File: Send + Sync {
 #[derive(Debug, Clone)]
 pub(crate) struct Ground {
     pub(crate) vfs: Arc<dyn Vfs>,
-    /// A journal is filled with zeros in pieces of this many bytes; half of it is the reserve for
-    /// notes when the disk is full.
+    /// A new journal is filled with this many zeros; half as many are the reserve for notes when
+    /// the disk is full.
     pub(crate) ahead: u64,
     /// How long after a failed attempt a fold is tried again.
     pub(crate) retry: Duration,

@@ -5,7 +5,7 @@
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     ahead::Ahead,
@@ -14,36 +14,20 @@ use super::{
     guarded::guarded,
     journal::{self, Journal},
     plan::Plan,
+    queue::{Next, Queue, Request, Waiting},
     vfs::doubt,
 };
 use crate::{Batch, Error, Outcome, Result};
 
-/// Commits that wait for the writer at most; more wait in their own tasks.
-const QUEUE: usize = 1024;
-/// Commits that share one sync at most.
-const GROUP: usize = 256;
-/// Readings after which a group is closed.
-const GROUP_READINGS: usize = 50_000;
 /// How many times its size at a fold a journal grows to at most while the fold before is under way.
 const MOST_FOLDS: u64 = 3;
 /// The longest pause between two groups while the folder does not keep up.
 const MOST_PAUSE_MICROS: u64 = 30_000;
 
-/// What the writer is asked.
-pub(crate) enum Request {
-    /// A batch, and whom to answer.
-    Commit(Box<Batch>, oneshot::Sender<Result<Outcome>>),
-    /// Fold all that is in memory; answer when it is done.
-    Fold(oneshot::Sender<Result<()>>),
-    /// Fold, answer, end.
-    Close(oneshot::Sender<Result<()>>),
-}
-
-type Waiting = (Box<Batch>, oneshot::Sender<Result<Outcome>>);
-
 /// The writer's own state.
 pub(crate) struct Writer {
     engine: Arc<Engine>,
+    queue: Queue,
     folder: Folder,
     journal: Journal,
     number: u64,
@@ -61,11 +45,12 @@ pub(crate) fn start(
     number: u64,
     sequence: u64,
 ) -> Result<(mpsc::Sender<Request>, JoinHandle<()>)> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (sender, queue) = Queue::new();
     let ahead = Arc::<Mutex<Ahead>>::default();
     let folder = Folder::start(Arc::clone(&engine), Arc::clone(&ahead))?;
     let writer = Writer {
         engine,
+        queue,
         folder,
         journal,
         number,
@@ -75,32 +60,24 @@ pub(crate) fn start(
     };
     let thread = std::thread::Builder::new().name("ems-writer".into());
     let thread = thread
-        .spawn(move || writer.run(receiver))
+        .spawn(move || writer.run())
         .map_err(Error::io("writer thread"))?;
     Ok((sender, thread))
 }
 
 impl Writer {
-    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(first) = requests.blocking_recv() {
-            // Where all cores are busy, those who are about to commit come first and share the sync;
-            // where one is idle, this returns at once.
-            std::thread::yield_now();
-            let (group, other) = gather(first, &mut requests);
-            if !group.is_empty() {
-                self.commit(group);
-                self.fold_if_full();
-            }
-            match other {
-                Some(Request::Fold(answer)) => drop(answer.send(self.fold(true))),
-                Some(Request::Close(answer)) => {
-                    drop(answer.send(self.fold(false)));
-                    return;
+    fn run(mut self) {
+        loop {
+            match self.queue.next() {
+                Next::Commit(group) => {
+                    self.commit(group);
+                    self.fold_if_full();
                 }
-                Some(Request::Commit(..)) | None => {}
+                Next::Fold(answer) => drop(answer.send(self.fold(true))),
+                Next::Close(answer) => return drop(answer.send(self.fold(false))),
+                Next::End => return drop(self.fold(false)),
             }
         }
-        drop(self.fold(false));
     }
 
     fn commit(&mut self, group: Vec<Waiting>) {
@@ -215,12 +192,12 @@ impl Writer {
             return;
         }
         if self.folder.is_busy() && self.journal.length() < limit.saturating_mul(MOST_FOLDS) {
-            // The folder does not keep up: commits are slowed down a little each, before they have to
-            // be stopped.
+            // The folder does not keep up: large commits are slowed down, before all have to be
+            // stopped.
             let over = self.journal.length() - limit;
             let share = over.saturating_mul(MOST_PAUSE_MICROS) / limit.max(1);
-            std::thread::sleep(Duration::from_micros(share.min(MOST_PAUSE_MICROS)));
-            return;
+            let pause = Duration::from_micros(share.min(MOST_PAUSE_MICROS));
+            return self.queue.hold(pause);
         }
         if let Err(error) = self.rotate(true) {
             tracing::warn!(%error, "the journal could not be folded; trying again");
@@ -257,28 +234,6 @@ enum Failed {
     One(usize, Error),
     /// None can.
     All(String),
-}
-
-/// What is queued now, up to a group's bounds; and the request that ended it.
-fn gather(
-    first: Request,
-    requests: &mut mpsc::Receiver<Request>,
-) -> (Vec<Waiting>, Option<Request>) {
-    let mut group = Vec::new();
-    let mut readings = 0;
-    let mut next = Some(first);
-    while let Some(request) = next {
-        let Request::Commit(batch, answer) = request else {
-            return (group, Some(request));
-        };
-        readings += batch.readings.len();
-        group.push((batch, answer));
-        if group.len() == GROUP || readings >= GROUP_READINGS {
-            break;
-        }
-        next = requests.try_recv().ok();
-    }
-    (group, None)
 }
 
 /// Removes a journal that is folded: its key first.

@@ -13,7 +13,9 @@ use ems_crypto::keyring::RootKey;
 
 use super::{
     super::super::{
-        Options, Report, open_on, verify_on,
+        Options, Report, open_on,
+        queue::FEW,
+        verify_on,
         vfs::{
             Ground,
             simulated::{Dice, Operation, Plan, SimulatedDisk, Trouble, wide},
@@ -369,10 +371,15 @@ impl Run {
     }
 
     async fn commit(&mut self, store: &Store, together: u64) -> Result<(), Stop> {
-        let mut sent = Vec::new();
+        let mut sent: Vec<(Batch, _)> = Vec::new();
         for _ in 0..together {
             self.sent += 1;
             let batch = batches::batch(&mut self.dice, &self.model, self.sent);
+            let few = |batch: &Batch| batch.readings.len() <= FEW;
+            if sent.iter().any(|(other, _)| few(other) != few(&batch)) {
+                // Those of a kind are served in their order, not all.
+                continue;
+            }
             let (commit, copy) = (Arc::clone(&store.commit), batch.clone());
             sent.push((
                 batch,
