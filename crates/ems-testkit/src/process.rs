@@ -81,10 +81,15 @@ impl Binary {
     /// # Errors
     /// What it complained of where it did not come to that.
     pub fn serve(&self, dir: &Path, settings: &[(&str, &str)]) -> Result<TestProcess> {
+        TestProcess::start(self.serve_command(dir, settings), dir, "://")
+    }
+
+    /// The command that serves the instance in `dir`, for who starts it another way.
+    pub fn serve_command(&self, dir: &Path, settings: &[(&str, &str)]) -> Command {
         let mut command = self.command(["serve", "--listen", "127.0.0.1:0", "--dir"]);
         command.arg(dir).env("EMS_SERVER__METRICS_LISTEN", "");
         command.envs(settings.iter().copied());
-        TestProcess::start(command, dir, "://")
+        command
     }
 }
 

@@ -73,6 +73,11 @@ impl Home {
         binary().serve(&self.dir(), settings).unwrap()
     }
 
+    /// Leaves its directory where it is, to be looked at.
+    pub(crate) fn keep(self) -> PathBuf {
+        self.place.keep()
+    }
+
     /// A key of the role for all meters, in a file that only its owner can read.
     pub(crate) async fn key_file(&self, admin: &Client, role: Role) -> PathBuf {
         let new = NewKey {
