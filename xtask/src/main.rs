@@ -12,6 +12,7 @@ mod instance;
 mod setup;
 mod shell;
 mod smoke;
+mod soak;
 mod test;
 mod tidy;
 
@@ -67,6 +68,8 @@ enum Command {
     },
     /// Runs the release binary from init to SIGTERM with one reading in and out.
     Smoke,
+    /// Runs the tests that look for rare faults for as long as is asked, and prints their figures.
+    Soak(soak::Soak),
     /// All of it, as CI does, with the time of each step.
     Ci,
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Conformance { short: true } => conformance::run(conformance::SHORT),
         Command::Conformance { short: false } => conformance::run(conformance::FULL),
         Command::Smoke => smoke::run(),
+        Command::Soak(soak) => soak::run(&soak),
         Command::Ci => ci::run(),
     };
     match outcome {
