@@ -94,6 +94,7 @@ impl Places {
             let text = usize::try_from(number).ok()?.checked_sub(1)?;
             renumbered.get(text).copied()
         };
+        make_room(&mut self.numbers, length);
         self.numbers.resize(before, 0);
         let numbers = other.numbers.into_iter();
         self.numbers
@@ -216,9 +217,12 @@ impl Block {
             return;
         }
         let (before, length) = (self.len(), self.len() + other.len());
+        make_room(&mut self.at, length);
+        make_room(&mut self.energy, length);
         self.at.extend(other.at);
         self.energy.extend(other.energy);
         if !(self.power_factor.is_empty() && other.power_factor.is_empty()) {
+            make_room(&mut self.power_factor, length);
             self.power_factor.resize(before, NO_FACTOR);
             self.power_factor.extend(other.power_factor);
             self.power_factor.resize(length, NO_FACTOR);
@@ -336,6 +340,14 @@ impl PartialEq for Block {
 
 fn is_factor(value: f64) -> bool {
     (0.0..=1.0).contains(&value)
+}
+
+/// Room for a length. A column grows by a quarter, not to the double: there are many, and what they
+/// do not use is memory too.
+fn make_room<T>(column: &mut Vec<T>, length: usize) {
+    if column.capacity() < length {
+        column.reserve_exact((length + length / 4).saturating_sub(column.len()));
+    }
 }
 
 /// Puts a value in a column, if it has that place.

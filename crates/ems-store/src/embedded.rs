@@ -62,8 +62,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// The key tree: to be backed up apart from the data.
     pub keyring_dir: PathBuf,
-    /// Journal bytes after which what is in memory is folded. A start replays at most some four
-    /// times as much: three in the journal that is written, one in that which is being folded.
+    /// Journal bytes after which what is in memory is folded. A start replays at most some
+    /// three times as much: two in the journal that is written, one in that which is being folded.
     pub journal_bytes: u64,
     /// Memory for raw data keys, some 100 bytes each.
     pub key_cache_bytes: u64,

@@ -50,7 +50,7 @@ const SUPERSEDED: TableDefinition<'_, [u8; 24], &[u8]> = TableDefinition::new("s
 const RECORDS: TableDefinition<'_, Token, &[u8]> = TableDefinition::new("records");
 /// Index of the first entry → up to 256 entries.
 const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 32 << 20;
 
 /// Turns an engine's error into ours.
 pub(crate) fn engine(error: impl Into<redb::Error>) -> Error {

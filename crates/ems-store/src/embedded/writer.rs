@@ -20,7 +20,7 @@ use super::{
 use crate::{Batch, Error, Outcome, Result};
 
 /// How many times its size at a fold a journal grows to at most while the fold before is under way.
-const MOST_FOLDS: u64 = 3;
+const MOST_FOLDS: u64 = 2;
 /// The longest pause between two groups while the folder does not keep up.
 const MOST_PAUSE_MICROS: u64 = 30_000;
 
