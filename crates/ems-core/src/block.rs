@@ -230,6 +230,40 @@ impl Block {
         self.places.extend(before, other.places, length);
     }
 
+    /// Puts all readings of another block between two of this one, or at an end.
+    ///
+    /// # Errors
+    /// The other block, where its readings do not all lie in one gap.
+    pub fn insert(&mut self, other: Self) -> Result<(), Self> {
+        let (Some(first), Some(last)) = (other.at.first(), other.at.last()) else {
+            return Ok(());
+        };
+        let place = self.at.partition_point(|at| at < first);
+        if self.at.get(place).is_some_and(|next| next <= last) {
+            return Err(other);
+        }
+        let later = self.split_off(place);
+        self.extend(other);
+        self.extend(later);
+        Ok(())
+    }
+
+    /// Takes away the readings from a place in the columns on.
+    #[must_use]
+    pub fn split_off(&mut self, place: usize) -> Self {
+        let rest = self.slice(place, self.len());
+        self.at.truncate(place);
+        self.energy.truncate(place);
+        self.power_factor.truncate(place);
+        self.places.numbers.truncate(place);
+        rest
+    }
+
+    /// The number of readings before an instant.
+    pub fn count_before(&self, instant: Timestamp) -> usize {
+        self.at.partition_point(|at| *at < instant.as_micros())
+    }
+
     /// The number of readings.
     pub fn len(&self) -> usize {
         self.at.len()
@@ -412,6 +446,16 @@ mod tests {
                 block.replace(index, old.clone());
             }
             prop_assert_eq!(block.iter().collect::<Vec<_>>(), list.clone());
+            let mut parts = block.clone();
+            let gap = list.len() / 3..list.len() / 3 * 2;
+            let later = parts.split_off(gap.end);
+            let between = parts.split_off(gap.start);
+            parts.extend(later);
+            prop_assert_eq!(parts.insert(between.clone()), Ok(()));
+            prop_assert_eq!(&parts, &block);
+            if !between.is_empty() {
+                prop_assert_eq!(parts.insert(between.clone()), Err(between), "no gap");
+            }
             let range = TimeRange::new(Timestamp::from_micros(20).unwrap(), Timestamp::from_micros(90).unwrap()).unwrap();
             let within: Vec<Reading> = list.into_iter().filter(|row| range.contains(row.at)).collect();
             prop_assert_eq!(block.within(range).iter().collect::<Vec<_>>(), within.clone());

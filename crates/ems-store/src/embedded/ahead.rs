@@ -7,18 +7,24 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// The file that is made and not taken into use yet. It stays as it is: where its key could not be
-/// written, it may be written all the same, and a key whose file was begun anew would have lost it.
+/// Which files are made.
 #[derive(Default)]
-pub(crate) struct Ahead(Option<u64>);
+pub(crate) struct Ahead {
+    /// The last that was taken into use. It and those before it are not touched here any more: the
+    /// folder may come to prepare a journal that the writer could not wait for.
+    taken: u64,
+    /// Made and not taken into use yet. It stays as it is: where its key could not be written, it may
+    /// be written all the same, and a key whose file was begun anew would have lost it.
+    made: Option<u64>,
+}
 
 impl Ahead {
     /// Makes the file of a journal, unless it is made.
     pub(crate) fn prepare(&mut self, engine: &Engine, number: u64) -> Result<()> {
-        if self.0 != Some(number) {
+        if number > self.taken && self.made != Some(number) {
             let dir = &engine.options.data_dir;
             Journal::create(&engine.ground, dir, id(engine, number))?;
-            self.0 = Some(number);
+            self.made = Some(number);
         }
         Ok(())
     }
@@ -33,7 +39,8 @@ impl Ahead {
             Err(unexpected())
         });
         let fresh = replayed?.0.ok_or_else(unexpected)?;
-        self.0 = None;
+        self.made = None;
+        self.taken = number;
         Ok(fresh)
     }
 }

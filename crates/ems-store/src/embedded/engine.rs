@@ -300,6 +300,19 @@ impl Engine {
         Ok(young)
     }
 
+    /// As [`Self::young`]; nothing is read where they hold nothing in a stretch.
+    pub(crate) fn young_in(
+        &self,
+        range: TimeRange,
+        meter: &Meter,
+        state: &State,
+    ) -> Result<Option<Layer>> {
+        if state.has_runs_in(range) {
+            return self.young(meter, state);
+        }
+        state.check().map(|()| None)
+    }
+
     /// Whether a scan from an instant finds all it needs in memory.
     pub(crate) fn is_in_memory(&self, id: &MeterId, at: Timestamp) -> bool {
         let Some(meter) = self.meters.read().get(id).cloned() else {
@@ -323,7 +336,7 @@ impl Engine {
             });
         };
         let state = meter.state.read();
-        let young = self.young(&meter, &state)?;
+        let young = self.young_in(range, &meter, &state)?;
         let view = state.view(None, young.as_ref());
         view.scan(range, columns, &|meta, columns| {
             self.segment(&meter, meta, columns)

@@ -36,6 +36,8 @@ pub(crate) struct State {
     manifest: Option<Arc<Manifest>>,
     /// The runs that hold rows of it, ascending: newer than its segments.
     runs: Vec<u64>,
+    /// From the first to the last of those rows, or wider.
+    runs_span: Option<(Timestamp, Timestamp)>,
     /// On its way to a run or to segments.
     frozen: Option<Arc<Layer>>,
     active: Option<Box<Layer>>,
@@ -55,8 +57,10 @@ impl State {
             statistics.readings += u64::try_from(rows.len()).unwrap_or(u64::MAX);
             statistics.span = joined(statistics.span, rows.span());
         }
+        let spans = young.iter().map(|(_, rows)| rows.span());
         let mut state = Self {
             runs: young.iter().map(|(run, _)| *run).collect(),
+            runs_span: spans.fold(None, joined),
             statistics,
             ..Self::default()
         };
@@ -92,6 +96,12 @@ impl State {
         &self.runs
     }
 
+    /// Whether a run may hold rows of it in a stretch.
+    pub(crate) fn has_runs_in(&self, range: TimeRange) -> bool {
+        let meets = |(first, last)| first < range.end() && range.start() <= last;
+        self.runs_span.is_some_and(meets)
+    }
+
     /// Replaced values that are not on disk yet.
     pub(crate) fn superseded(&self) -> impl Iterator<Item = &(Timestamp, Reading)> {
         let layers = [self.frozen.as_deref(), self.active.as_deref()];
@@ -103,6 +113,7 @@ impl State {
         Self {
             manifest: self.manifest.clone(),
             runs: self.runs.clone(),
+            runs_span: self.runs_span,
             frozen: self.frozen.clone(),
             active: None,
             broken: self.broken.clone(),
@@ -130,7 +141,11 @@ impl State {
 
     /// What was set aside is in a run now.
     pub(crate) fn folded_to_run(&mut self, run: u64) {
-        self.frozen = None;
+        let rows = self
+            .frozen
+            .take()
+            .and_then(|rows| rows.span(TimeRange::ALL));
+        self.runs_span = joined(self.runs_span, rows);
         self.runs.push(run);
     }
 
@@ -154,6 +169,9 @@ impl State {
     ) {
         self.runs.retain(|run| !spent.contains(run));
         self.runs.extend(run);
+        // Anywhere: what lies beside damage is rare.
+        let anywhere = (TimeRange::ALL.start(), TimeRange::ALL.end());
+        self.runs_span = (!self.runs.is_empty()).then_some(anywhere);
         if let Some(manifest) = manifest {
             if manifest.segments.is_empty() {
                 self.broken = None;
@@ -165,6 +183,7 @@ impl State {
     /// What the runs held is in segments now.
     pub(crate) fn merged_to(&mut self, manifest: Manifest) {
         self.runs = Vec::new();
+        self.runs_span = None;
         self.fold_to(manifest);
     }
 
@@ -264,7 +283,7 @@ impl View<'_> {
         let block = match stored {
             None => rows,
             Some(block) if rows.is_empty() && !hidden => block.within(window),
-            Some(block) => self.merge(&block.within(window), &rows),
+            Some(block) => self.merge(block.within(window), rows),
         };
         Ok(Piece { block, until })
     }
@@ -330,20 +349,13 @@ impl View<'_> {
     }
 
     /// Lays rows over a segment's part, of which what was deleted is left out.
-    fn merge(&self, stored: &Block, rows: &Block) -> Block {
+    fn merge(&self, mut stored: Block, rows: Block) -> Block {
         let all = self.layers.len();
-        let gone = |at| self.deleted(all).any(|range| range.contains(at));
-        let mut stored = stored.iter().filter(|row| !gone(row.at)).peekable();
-        let mut merged = Block::with_capacity(rows.len());
-        for row in rows.iter() {
-            while let Some(older) = stored.next_if(|older| older.at < row.at) {
-                drop(merged.push(older));
-            }
-            stored.next_if(|older| older.at == row.at);
-            drop(merged.push(row));
+        if self.deleted(all).next().is_some() {
+            let gone = |at| self.deleted(all).any(|range| range.contains(at));
+            stored = stored.iter().filter(|row| !gone(row.at)).collect();
         }
-        stored.for_each(|older| drop(merged.push(older)));
-        merged
+        laid(stored, rows)
     }
 
     /// Number and span of the readings in a range, counted one by one.
@@ -364,26 +376,33 @@ impl View<'_> {
 
 /// Lays a newer layer's rows and deletions over older readings.
 pub(crate) fn lay_over(mut older: Block, layer: &Layer, range: TimeRange) -> Block {
-    let behind = |rows: &Block| match (older.span(), rows.span()) {
-        (Some((_, last)), Some((first, _))) => last < first,
-        _ => true,
+    let rows = match layer.columns(range) {
+        Some(rows) => rows,
+        None => layer.rows(range).collect(),
     };
-    if layer.deleted().is_empty()
-        && let Some(rows) = layer.columns(range).filter(behind)
-    {
-        older.extend(rows);
+    if !layer.deleted().is_empty() {
+        let gone = |at| layer.deleted().iter().any(|range| range.contains(at));
+        older = older.iter().filter(|row| !gone(row.at)).collect();
+    }
+    laid(older, rows)
+}
+
+/// Newer readings over older ones.
+fn laid(mut older: Block, rows: Block) -> Block {
+    let Err(rows) = older.insert(rows) else {
         return older;
-    }
-    let gone = |at| layer.deleted().iter().any(|range| range.contains(at));
-    let mut older = older.iter().filter(|row| !gone(row.at)).peekable();
-    let mut merged = Block::default();
-    for row in layer.rows(range) {
-        while let Some(old) = older.next_if(|old| old.at < row.at) {
-            drop(merged.push(old));
+    };
+    // What lies before all new rows stays as it is.
+    let first = rows.span().map(|(first, _)| first);
+    let mixed = older.split_off(older.count_before(first.unwrap_or(Timestamp::MAX)));
+    let mut mixed = mixed.iter().peekable();
+    for row in rows.iter() {
+        while let Some(old) = mixed.next_if(|old| old.at < row.at) {
+            drop(older.push(old));
         }
-        older.next_if(|old| old.at == row.at);
-        drop(merged.push(row));
+        mixed.next_if(|old| old.at == row.at);
+        drop(older.push(row));
     }
-    older.for_each(|old| drop(merged.push(old)));
-    merged
+    mixed.for_each(|old| drop(older.push(old)));
+    older
 }

@@ -3,7 +3,7 @@
 //! A month's new rows are merged with the segments they overlap, and with earlier small ones once there
 //! are eight of a size, or enough for a full one: each reading is rewritten a few times at most.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use ems_core::{
     block::Block,
@@ -132,8 +132,9 @@ impl Month<'_> {
         for meta in merged {
             // What is deleted wholly is not read: it may be damaged.
             if !is_hidden(self.layer.deleted(), meta) {
-                let block = self.engine.segment(self.meter, *meta, Columns::All)?;
-                older.extend(Arc::unwrap_or_clone(block));
+                // Not kept for readers: it is being replaced.
+                let (disk, token) = (&self.engine.disk, self.meter.token);
+                older.extend(disk.segment(self.sealer, token, *meta, Columns::All)?);
             }
             write.segments.push(Sealed {
                 key: segment_key(self.meter.token, *meta),

@@ -266,7 +266,7 @@ impl<'a> Plan<'a> {
         };
         let engine = self.engine;
         let state = staged.meter.state.read();
-        // Read once, and only if a row comes that is not the latest.
+        // Read once, and only if a row comes that is not the latest, where the runs hold others.
         let mut young: Option<Option<Layer>> = None;
         let mut last = state
             .statistics
@@ -279,7 +279,9 @@ impl<'a> Plan<'a> {
                 None
             } else {
                 let mut find = || {
+                    let at = TimeRange::new(reading.at, reading.at.saturating_add_micros(1));
                     let young = match &young {
+                        _ if !at.is_some_and(|at| state.has_runs_in(at)) => None,
                         Some(young) => young.as_ref(),
                         None => young.insert(engine.young(&staged.meter, &state)?).as_ref(),
                     };

@@ -83,7 +83,7 @@ fn doubles(out: &mut Writer, quantity: Quantity, values: &[f64]) -> Result<(), M
         column(out, quantity, PCO, &compress(values)?);
         return Ok(());
     };
-    let config = ChunkConfig::default().with_delta_spec(DeltaSpec::TryConsecutive(1));
+    let config = config(values.len()).with_delta_spec(DeltaSpec::TryConsecutive(1));
     let packed = standalone::simple_compress(&whole, &config).map_err(|_| Malformed)?;
     let mut bytes = vec![exponent];
     bytes.extend(packed);
@@ -155,8 +155,18 @@ fn decode_doubles(encoding: u8, bytes: &[u8], count: usize) -> Result<Vec<f64>, 
     Ok(whole.into_iter().map(value).collect())
 }
 
+/// How hard to look for a short form: a small segment is soon merged with others.
+fn config(count: usize) -> ChunkConfig {
+    let level = if count < MOST / 2 {
+        4
+    } else {
+        pco::DEFAULT_COMPRESSION_LEVEL
+    };
+    ChunkConfig::default().with_compression_level(level)
+}
+
 fn compress<T: pco::data_types::Number>(values: &[T]) -> Result<Vec<u8>, Malformed> {
-    standalone::simple_compress(values, &ChunkConfig::default()).map_err(|_| Malformed)
+    standalone::simple_compress(values, &config(values.len())).map_err(|_| Malformed)
 }
 
 fn decompress<T: pco::data_types::Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {

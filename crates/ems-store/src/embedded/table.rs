@@ -9,6 +9,10 @@ use ems_core::{
     time::{TimeRange, Timestamp},
 };
 
+/// Rows that may follow a place where a block of late ones is put among them, for each of the block:
+/// moving them costs less than keeping those apart.
+const MOVED: usize = 32;
+
 /// One layer of a meter: rows that win over, and deletions that hide, what lies below.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layer {
@@ -106,14 +110,24 @@ impl Layer {
         for range in newer.deleted {
             self.delete(range);
         }
-        let first = newer.rows.span().map(|(first, _)| first);
-        if first.is_none_or(|first| self.last().is_none_or(|last| last < first)) {
-            self.rows.extend(newer.rows);
-        } else {
-            newer.rows.iter().for_each(|row| self.put(row));
+        if let Err(rows) = self.put_among(newer.rows) {
+            rows.iter().for_each(|row| self.put(row));
         }
         newer.late.into_values().for_each(|row| self.put(row));
         self.superseded.extend(newer.superseded);
+    }
+
+    /// Puts rows that all lie between two others, or behind all. Batches of one meter that overtake
+    /// each other are such.
+    fn put_among(&mut self, rows: Block) -> Result<(), Block> {
+        let Some((first, last)) = rows.span() else {
+            return Ok(());
+        };
+        let behind = self.rows.len() - self.rows.count_before(first);
+        if behind > rows.len() * MOVED || self.late.range(first..=last).next().is_some() {
+            return Err(rows);
+        }
+        self.rows.insert(rows)
     }
 
     /// Rows in a stretch, ascending.

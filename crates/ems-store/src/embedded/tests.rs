@@ -167,6 +167,22 @@ async fn what_was_acknowledged_is_there_after_a_crash() {
     store.commit.close().await.unwrap();
 }
 
+#[test]
+fn a_journal_in_use_is_not_made_anew() {
+    let home = Home::new();
+    let made = prepare(Ground::real(), home.options(), home.root.clone(), clock());
+    let engine = made.unwrap().0;
+    let mut ahead = Ahead::default();
+    ahead.prepare(&engine, 1).unwrap();
+    let mut journal = ahead.take(&engine, 1).unwrap();
+    journal.reserve(12).unwrap();
+    journal.append(b"acknowledged").unwrap();
+    // The folder comes late: the writer has gone on.
+    ahead.prepare(&engine, 1).unwrap();
+    let bytes = std::fs::read(journal::path(&home.options().data_dir, 1)).unwrap();
+    assert!(bytes.iter().skip(4096).any(|byte| *byte != 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_is_gone_is_named() {
     let home = Home::new();

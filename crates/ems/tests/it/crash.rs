@@ -25,7 +25,7 @@ use ems_api::{
     domain::Timestamp,
 };
 use ems_testkit::TestProcess;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::join_all};
 use tokio::sync::mpsc;
 
 use self::{
@@ -87,10 +87,9 @@ impl Soak {
     fn new(seed: u64) -> Self {
         let home = Home::new();
         let mut dice = Dice::new(seed);
-        let socket = home.dir().join("run/admin.sock");
         let writers = (0..WRITERS).map(|number| Writer::new(number, dice.next()));
         let writers = writers.collect();
-        let clerks = (0..CLERKS).map(|number| Clerk::new(number, dice.next(), socket.clone()));
+        let clerks = (0..CLERKS).map(|number| Clerk::new(number, dice.next()));
         Self {
             writers,
             clerks: clerks.collect(),
@@ -118,12 +117,14 @@ impl Soak {
         let killed = Arc::new(AtomicBool::new(false));
         let mut writers = Vec::new();
         let mut clerks = Vec::new();
+        let socket = self.home.dir().join("run/admin.sock");
         let link = || Link {
             // A connection of its own.
             client: server
                 .client()
                 .unwrap()
                 .with_credential(admin.credential().clone()),
+            owner: Client::unix(&socket).unwrap(),
             answered: answered.clone(),
             killed: Arc::clone(&killed),
         };
@@ -202,9 +203,7 @@ impl Soak {
             let client = server.client().unwrap().with_credential(before);
             client.me().await.unwrap();
         }
-        for writer in &mut self.writers {
-            writer.settle(admin).await;
-        }
+        join_all(self.writers.iter_mut().map(|writer| writer.settle(admin))).await;
         let lists = Lists::of(admin).await;
         self.clerks
             .iter_mut()

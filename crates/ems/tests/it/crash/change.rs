@@ -6,13 +6,18 @@
 use std::collections::BTreeMap;
 
 use ems_api::{
-    client::{Body, Client, Coding, Error, Format},
+    client::{Body, Coding, Error, Format},
     domain::{Location, MeterId, Timestamp},
     reading::{NewReading, Reading},
 };
 
-/// Meters of all writers. The one after them is the writer's own, which it removes now and then.
-pub(super) const SHARED: u64 = 4;
+use super::writer::Link;
+
+/// The first few meters of all writers, which get readings of every kind. To the others come few,
+/// and new ones: those travel in runs.
+pub(super) const BUSY: u64 = 4;
+/// Meters of all writers. The one after them is the writer's own, which goes as a whole now and then.
+pub(super) const SHARED: u64 = 20;
 /// Seconds of a writer's year.
 pub(super) const YEAR: u64 = 31_536_000;
 
@@ -33,6 +38,8 @@ pub(super) enum Change {
     Delete(u64, u64, u64),
     /// The writer's own meter with all that it has.
     Remove,
+    /// The same, and its key: nothing that was ever written of it can be opened again.
+    Erase,
 }
 
 /// What a change is answered with.
@@ -49,14 +56,14 @@ impl Change {
     pub(super) fn apply(&self, rows: &mut Rows) {
         match self {
             Self::Post(new) | Self::Batch(new, _) => rows.extend(new),
-            Self::Delete(..) | Self::Remove => rows.retain(|key, _| !self.takes(key)),
+            Self::Delete(..) | Self::Remove | Self::Erase => rows.retain(|key, _| !self.takes(key)),
         }
     }
 
     fn takes(&self, (meter, second): &Key) -> bool {
         match self {
             Self::Delete(of, from, to) => of == meter && (from..to).contains(&second),
-            Self::Remove => *meter == SHARED,
+            Self::Remove | Self::Erase => *meter == SHARED,
             _ => false,
         }
     }
@@ -75,12 +82,13 @@ impl Change {
             Self::Delete(..) => {
                 Answer::Deleted(count(rows.keys().filter(|key| self.takes(key)).count()))
             }
-            Self::Remove => Answer::Removed,
+            Self::Remove | Self::Erase => Answer::Removed,
         }
     }
 
     /// Sends it as a writer's.
-    pub(super) async fn send(&self, client: &Client, writer: u64) -> Result<Answer, Error> {
+    pub(super) async fn send(&self, link: &Link, writer: u64) -> Result<Answer, Error> {
+        let client = &link.client;
         match self {
             Self::Post(rows) => {
                 let (key, value) = rows.first_key_value().unwrap();
@@ -118,6 +126,10 @@ impl Change {
             }
             Self::Remove => {
                 client.delete_meter(&name(writer, SHARED)).await?;
+                Ok(Answer::Removed)
+            }
+            Self::Erase => {
+                link.owner.destroy_meter_key(&name(writer, SHARED)).await?;
                 Ok(Answer::Removed)
             }
         }

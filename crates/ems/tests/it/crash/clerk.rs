@@ -1,7 +1,7 @@
 //! A clerk: makes, changes and removes users, keys and descriptions of meters, and rotates the pages
 //! of data keys, beside the writers; after a restart each is as it was last acknowledged.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use ems_api::{
     SecretText,
@@ -40,20 +40,18 @@ pub(super) struct Clerk {
     records: Records,
     /// The ids of keys by their names.
     keys: BTreeMap<String, String>,
-    socket: PathBuf,
     doubt: Option<Change>,
     pub(super) figures: Figures,
 }
 
 impl Clerk {
-    pub(super) fn new(number: u64, seed: u64, socket: PathBuf) -> Self {
+    pub(super) fn new(number: u64, seed: u64) -> Self {
         Self {
             number,
             dice: Dice::new(seed),
             made: 0,
             records: Records::new(),
             keys: BTreeMap::new(),
-            socket,
             doubt: None,
             figures: Figures::default(),
         }
@@ -75,8 +73,7 @@ impl Clerk {
     }
 
     async fn rotate(&mut self, link: &Link) -> Option<()> {
-        let owner = Client::unix(&self.socket).unwrap();
-        link.answer("a rotation", owner.rotate_pages().await)?;
+        link.answer("a rotation", link.owner.rotate_pages().await)?;
         Some(())
     }
 

@@ -13,7 +13,7 @@ use ems_api::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    change::{Change, Key, Rows, SHARED, YEAR, instant, is, kwh, name, second},
+    change::{BUSY, Change, Key, Rows, SHARED, YEAR, instant, is, kwh, name, second},
     dice::Dice,
     found::{Figures, compare, either},
 };
@@ -25,6 +25,8 @@ const KEPT: usize = 2500;
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) client: Client,
+    /// By the admin socket.
+    pub(super) owner: Client,
     /// Told of each answer.
     pub(super) answered: UnboundedSender<()>,
     /// Whether it is meant to be gone.
@@ -95,7 +97,7 @@ impl Writer {
     async fn change(&mut self, link: &Link) -> Option<()> {
         let change = self.again.take().unwrap_or_else(|| self.choose());
         let expected = change.expected(&self.rows);
-        let answer = change.send(&link.client, self.number).await;
+        let answer = change.send(link, self.number).await;
         self.doubt = Some(change);
         let answer = link.answer("a change", answer)?;
         let change = self.doubt.take()?;
@@ -109,13 +111,23 @@ impl Writer {
     fn choose(&mut self) -> Change {
         let dice = &mut self.dice;
         if self.rows.len() > KEPT || dice.once_in(12) {
-            let meter = dice.below(SHARED + 1);
+            let quiet = dice.once_in(4);
+            let meter = if quiet {
+                BUSY + dice.below(SHARED - BUSY)
+            } else {
+                busy(dice)
+            };
             let many = self.rows.len() > KEPT || dice.once_in(4);
-            let length = if many { YEAR / 2 } else { YEAR / 200 };
+            let length = match (quiet, many) {
+                (true, true) => YEAR,
+                (false, true) => YEAR / 2,
+                (_, false) => YEAR / 200,
+            };
             let from = dice.below(YEAR - length);
             let own = self.rows.range((SHARED, 0)..).next().is_some();
             if own && dice.once_in(4) {
-                return Change::Remove;
+                let erase = dice.once_in(3);
+                return if erase { Change::Erase } else { Change::Remove };
             }
             if self.rows.range((meter, 0)..(meter, YEAR)).next().is_some() {
                 return Change::Delete(meter, from, from + length);
@@ -124,7 +136,7 @@ impl Writer {
         match (dice.below(8), &self.last) {
             (0, Some(last @ (Change::Post(_) | Change::Batch(..)))) => last.clone(),
             (0..4, _) => {
-                let count = 1 + dice.below(400);
+                let count = 1 + dice.below(800);
                 let rows = (0..count).map(|_| self.row()).collect();
                 Change::Batch(rows, self.dice.once_in(2))
             }
@@ -135,10 +147,14 @@ impl Writer {
     /// A reading: mostly the next one, else one that comes late, or one that was there before.
     fn row(&mut self) -> (Key, u64) {
         let dice = &mut self.dice;
-        let meter = dice.below(SHARED + 1);
-        let key = match dice.below(10) {
-            0 => (meter, dice.below(YEAR)),
-            1..3 => {
+        let meter = busy(dice);
+        let key = match dice.below(16) {
+            0 => {
+                self.next = (self.next + 1 + dice.below(900)) % YEAR;
+                (BUSY + dice.below(SHARED - BUSY), self.next)
+            }
+            1 => (meter, dice.below(YEAR)),
+            2..5 => {
                 let from = (meter, dice.below(YEAR));
                 let earlier = self.rows.range(from..).next();
                 earlier.map_or(from, |(key, _)| *key)
@@ -217,11 +233,17 @@ impl Writer {
             self.figures.doubtful += 1;
             self.figures.there += u64::from(there);
             // A meter that is gone cannot be removed again.
-            self.again = (!matches!(doubt, Change::Remove)).then_some(doubt);
+            self.again = (!matches!(doubt, Change::Remove | Change::Erase)).then_some(doubt);
         }
         self.figures.readings += wide(self.rows.len());
         self.figures.faults += &faults;
     }
+}
+
+/// One of the meters that get most.
+fn busy(dice: &mut Dice) -> u64 {
+    let meter = dice.below(BUSY + 1);
+    if meter == BUSY { SHARED } else { meter }
 }
 
 fn copied((key, value): (&Key, &u64)) -> (Key, u64) {

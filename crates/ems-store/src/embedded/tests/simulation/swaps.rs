@@ -173,7 +173,9 @@ fn records(content: &[u8]) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     let mut rest = &content[HEADER..];
     loop {
-        let length = usize::try_from(u32::from_le_bytes(*rest.first_chunk().unwrap())).unwrap();
+        // One that is being made may have no zeros yet.
+        let length = rest.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        let length = usize::try_from(length).unwrap();
         if length == 0 {
             return records;
         }
