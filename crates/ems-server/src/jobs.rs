@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ems_guard::{accounts, sessions};
+use ems_store::answers;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,10 @@ async fn sweep(app: &App) {
     for (what, done) in [
         ("sessions", sessions::sweep(&app.store, now).await),
         ("keys", accounts::sweep(&app.store, now).await),
+        (
+            "answers",
+            answers::sweep(&app.store, now).await.map_err(Into::into),
+        ),
     ] {
         match done {
             Ok(0) => {}

@@ -298,6 +298,10 @@ impl From<ems_store::Error> for Problem {
                 ErrorCode::Conflict,
                 "It was changed by another request at the same time; read it again",
             ),
+            ems_store::Error::NameTaken => Self::with_detail(
+                ErrorCode::Conflict,
+                "The Idempotency-Key was used for another request",
+            ),
             other => {
                 let mut problem = Self::unavailable(other.to_string());
                 if matches!(other, ems_store::Error::Damaged { .. }) {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use ems_core::{audit::AuditEvent, meter::MeterId, reading::ReadingBatch, time::TimeRange};
 
+use crate::answers::Repeatable;
+
 /// One atomic write.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -16,6 +18,9 @@ pub struct Batch {
     /// What the ledger is to keep of it. Entries of a batch with readings or deletions get their
     /// counts from the store.
     pub ledger: Vec<AuditEvent>,
+    /// The name under which the same may be sent again: it is then answered as the first time, and
+    /// nothing of the batch is applied.
+    pub repeatable: Option<Repeatable>,
 }
 
 impl Batch {
@@ -50,16 +55,19 @@ pub enum Table {
     Meters,
     /// Destructions of keys that are under way; the store's own.
     Erasures,
+    /// Answers to requests that may be sent again; the store's own.
+    Answers,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Users,
         Self::Keys,
         Self::Sessions,
         Self::Meters,
         Self::Erasures,
+        Self::Answers,
     ];
 
     /// The stable name, which is bound into every sealed record.
@@ -70,6 +78,7 @@ impl Table {
             Self::Sessions => "sessions",
             Self::Meters => "meters",
             Self::Erasures => "erasures",
+            Self::Answers => "answers",
         }
     }
 }
@@ -121,7 +130,7 @@ pub struct Counts {
 }
 
 /// The answer to a commit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// What became of the readings.
     pub counts: Counts,
@@ -129,4 +138,7 @@ pub struct Outcome {
     pub deleted: u64,
     /// The revision that changed records now have.
     pub revision: u64,
+    /// Of a request that was sent again: what the answer held beside the counts, which are those of
+    /// the first time.
+    pub repeated: Option<Vec<u8>>,
 }

@@ -2,6 +2,7 @@
 //! open it on the same data again and again.
 
 mod history;
+mod repeated;
 mod superseded;
 
 use std::sync::{
@@ -24,6 +25,10 @@ use crate::{
 
 pub(crate) use self::{
     history::{Step, agrees_with_sorted_maps},
+    repeated::{
+        a_request_sent_again_is_answered_as_before,
+        the_same_request_many_times_at_once_is_done_once,
+    },
     superseded::replaced_values_are_kept_with_their_time_out_of_the_way,
 };
 

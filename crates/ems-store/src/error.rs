@@ -11,6 +11,9 @@ pub enum Error {
         /// The table of the record.
         table: &'static str,
     },
+    /// The name of a request that may be sent again was another's. Nothing was applied.
+    #[error("the name of the request is another's")]
+    NameTaken,
     /// The store takes no writes: it is closing, full, or a write failed before. Nothing of this
     /// batch was applied.
     #[error("the store takes no writes: {0}")]

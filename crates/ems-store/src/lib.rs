@@ -3,6 +3,7 @@
 //! Only this crate names a database. What it writes is sealed under the key tree; a value is bound
 //! to its place, so that one which was moved, swapped or cut fails to open.
 
+pub mod answers;
 pub mod batch;
 #[cfg(test)]
 mod contract;

@@ -2,6 +2,7 @@
 
 pub mod ingest;
 pub mod query;
+mod repeat;
 mod settle;
 mod stream;
 

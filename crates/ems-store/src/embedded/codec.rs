@@ -239,6 +239,7 @@ fn table_code(table: Table) -> u8 {
         Table::Sessions => 3,
         Table::Meters => 4,
         Table::Erasures => 5,
+        Table::Answers => 6,
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     Batch, Counts, Deletion, Error, Expect, Outcome, Record, RecordChange, Result, Table,
+    answers::{Answered, Known},
     subject::Subject,
 };
 
@@ -70,8 +71,11 @@ impl<'a> Plan<'a> {
     /// batch needed is damaged or cannot be written, and half of it may be staged.
     ///
     /// # Errors
-    /// [`Error::Conflict`], which stages nothing; others.
+    /// [`Error::Conflict`] and [`Error::NameTaken`], which stage nothing; others.
     pub(crate) fn add(&mut self, batch: &Batch) -> Result<Outcome> {
+        if let Some(outcome) = self.answered(batch)? {
+            return Ok(outcome);
+        }
         batch
             .records
             .iter()
@@ -91,7 +95,9 @@ impl<'a> Plan<'a> {
             counts,
             deleted,
             revision: self.sequence,
+            repeated: None,
         };
+        records.extend(batch.repeatable.iter().map(|name| name.keep(&outcome)));
         records.extend(batch.records.iter().cloned());
         records.iter().for_each(|change| self.record(change));
         let tell = |event: &AuditEvent| told(event.clone(), batch, &outcome);
@@ -141,6 +147,29 @@ impl<'a> Plan<'a> {
             .read()
             .get(table, id)
             .map(|record| record.revision)
+    }
+
+    /// What was answered to a batch that was sent before.
+    fn answered(&self, batch: &Batch) -> Result<Option<Outcome>> {
+        let Some(name) = &batch.repeatable else {
+            return Ok(None);
+        };
+        let staged = self.records.get(&(Table::Answers, name.id.clone()));
+        let records = self.engine.records.read();
+        let record = match staged {
+            Some(staged) => staged.as_ref(),
+            None => records.get(Table::Answers, &name.id),
+        };
+        let known = name.known(record.map(|record| &*record.value), self.now);
+        match known {
+            Known::New => Ok(None),
+            Known::Other => Err(Error::NameTaken),
+            Known::Same(Answered { counts, answer }) => Ok(Some(Outcome {
+                counts,
+                repeated: Some(answer),
+                ..Outcome::default()
+            })),
+        }
     }
 
     fn expect(&self, change: &RecordChange) -> Result<()> {

@@ -84,6 +84,8 @@ contract!(
     deletes_count_and_hide_what_they_cover,
     records_change_only_at_the_revision_expected,
     a_refused_batch_changes_nothing,
+    a_request_sent_again_is_answered_as_before,
+    the_same_request_many_times_at_once_is_done_once,
     lists_by_prefix_in_order,
     a_pseudonym_is_its_subjects_and_stays,
     a_meter_may_be_described_before_its_first_reading,

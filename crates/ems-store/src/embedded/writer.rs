@@ -142,7 +142,7 @@ impl Writer {
         let mut outcomes = Vec::with_capacity(group.len());
         for (place, (batch, _)) in group.iter().enumerate() {
             match guarded(|| plan.add(batch)) {
-                Err(error) if !matches!(error, Error::Conflict { .. }) => {
+                Err(error) if !matches!(error, Error::Conflict { .. } | Error::NameTaken) => {
                     return Err(Failed::One(place, error));
                 }
                 outcome => outcomes.push(outcome),

@@ -17,12 +17,12 @@ use ems_core::{
     Fault, FaultCode, audit::AuditEvent, reading::ReadingBatch, scope::Scope, time::Timestamp,
 };
 use ems_crypto::hash::sha256;
-use ems_store::{Batch, Counts, Outcome};
+use ems_store::{Batch, Counts, Outcome, answers::Answered};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::settle;
+use super::{repeat, settle};
 use crate::{
     api::{sight, window::heed},
     app::App,
@@ -43,8 +43,14 @@ const BATCH_TYPES: [&str; 3] = ["application/json", "application/x-ndjson", "tex
 /// take registered ones only; then, as for a meter outside the caller's, the answer is 403.
 #[utoipa::path(
     post, path = "/api/v1/data", operation_id = "storeReading", tag = "readings",
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
+         description = "Names the request: sent again within a day, it is answered as the first \
+                        time and not done again")),
     request_body = NewReading,
-    responses((status = 201, description = "It is on disk", body = Stored)),
+    responses(
+        (status = 201, description = "It is on disk", body = Stored),
+        (status = 409, description = "The key was used for another request"),
+    ),
 )]
 pub async fn create(
     caller: Caller<WriteMeterData>,
@@ -52,6 +58,7 @@ pub async fn create(
     _: NoQuery,
     request: Request,
 ) -> Result<(StatusCode, Json<Stored>), Problem> {
+    let key = repeat::key(request.headers())?;
     let limits = &app.settings.limits;
     let rules = body::Rules {
         compressed: false,
@@ -63,6 +70,10 @@ pub async fn create(
     let decode = move || (decode::single(&bytes, latest), sha256(&bytes), charge);
     let (row, hash, _charge) = run(large, decode).await?;
     let (meter, reading) = row.map_err(problem)?;
+    let name = key.map(|key| repeat::name(&caller, &key, ("single", hash)));
+    if let Some(answered) = repeat::answered(&app, name.as_ref()).await? {
+        return Ok(created(answered.counts));
+    }
     sight::writable(caller.scope(), &meter)?;
     let readings = ReadingBatch::of(meter, reading);
     let refused = settle::refused(&app, &readings).await?;
@@ -78,21 +89,35 @@ pub async fn create(
         &readings,
         json!({ "sha256": HEXLOWER.encode(&hash) }),
     );
-    let counts = store(&app, &caller, readings, event).await?.counts;
+    let batch = Batch {
+        readings,
+        ledger: vec![event],
+        repeatable: name,
+        ..Batch::default()
+    };
+    Ok(created(store(&app, &caller, batch).await?.counts))
+}
+
+fn created(counts: Counts) -> (StatusCode, Json<Stored>) {
     let stored = Stored {
         accepted: counts.accepted,
         unchanged: counts.unchanged,
         corrected: counts.corrected,
     };
-    Ok((StatusCode::CREATED, Json(stored)))
+    (StatusCode::CREATED, Json(stored))
 }
 
 /// Stores a batch: a JSON array, NDJSON (blank lines at the end only), or CSV with a header row.
 /// Good rows are stored and bad ones named, unless `atomic` asks for all or nothing.
 #[utoipa::path(
     post, path = "/api/v1/data/batch", operation_id = "storeBatch", tag = "readings",
-    params(("atomic" = Option<bool>, Query,
-            description = "Whether one bad row refuses the batch (422); false when absent")),
+    params(
+        ("atomic" = Option<bool>, Query,
+         description = "Whether one bad row refuses the batch (422); false when absent"),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
+         description = "Names the request: sent again within a day, it is answered as the first \
+                        time and not done again"),
+    ),
     request_body(
         description = "Rows; optionally with Content-Encoding gzip or zstd",
         content(
@@ -101,7 +126,10 @@ pub async fn create(
             (String = "text/csv"),
         ),
     ),
-    responses((status = 200, description = "The good rows are on disk", body = BatchStored)),
+    responses(
+        (status = 200, description = "The good rows are on disk", body = BatchStored),
+        (status = 409, description = "The key was used for another request"),
+    ),
 )]
 pub async fn batch(
     caller: Caller<WriteMeterData>,
@@ -111,7 +139,18 @@ pub async fn batch(
 ) -> Result<Json<BatchStored>, Problem> {
     let atomic = query.read("atomic", flag)?.unwrap_or(false);
     query.finish()?;
+    let key = repeat::key(request.headers())?;
     let (sent, decoded) = read(&app, &caller, request).await?;
+    let route = format!("batch atomic={atomic} {}", sent.body.media_type);
+    let name = key.map(|key| repeat::name(&caller, &key, (&route, sent.hash)));
+    if let Some(Answered { counts, answer }) = repeat::answered(&app, name.as_ref()).await? {
+        let outcome = Outcome {
+            counts,
+            repeated: Some(answer),
+            ..Outcome::default()
+        };
+        return repeat::batch(BatchStored::default(), outcome).map(Json);
+    }
     app.metrics.rejected(decoded.rejected);
     if atomic && decoded.rejected > 0 {
         return Err(Problem::invalid_rows(
@@ -125,17 +164,24 @@ pub async fn batch(
         faults,
         truncated,
     } = decoded;
-    let mut outcome = Outcome::default();
+    let rest = answer((rejected, faults, truncated), Counts::default());
+    let mut batch = Batch {
+        repeatable: repeat::keep(name, &rest),
+        ..Batch::default()
+    };
     if !readings.is_empty() {
         let filters = json!({
             "rejected": rejected,
             "sha256": HEXLOWER.encode(&sent.hash),
             "media_type": sent.body.media_type,
         });
-        let event = event(&caller, &readings, filters);
-        outcome = store(&app, &caller, readings, event).await?;
+        batch.ledger.push(event(&caller, &readings, filters));
+        batch.readings = readings;
+    } else if batch.repeatable.is_none() {
+        return Ok(Json(rest));
     }
-    Ok(Json(answer((rejected, faults, truncated), outcome.counts)))
+    let outcome = store(&app, &caller, batch).await?;
+    repeat::batch(rest, outcome).map(Json)
 }
 
 /// Checks a batch as if it were stored, and stores nothing: what would be taken counts as
@@ -239,14 +285,14 @@ async fn read(
     Ok((Sent { body, hash }, decoded))
 }
 
-/// Charges the windows, then commits readings and their event together.
+/// Charges the windows, then commits readings, their event and what is kept of the answer together.
 async fn store(
     app: &App,
     caller: &Caller<WriteMeterData>,
-    readings: ReadingBatch,
-    event: AuditEvent,
+    batch: Batch,
 ) -> Result<Outcome, Problem> {
     let principal = caller.principal();
+    let readings = &batch.readings;
     let count = u64::try_from(readings.len()).unwrap_or(u64::MAX);
     heed(
         app,
@@ -254,18 +300,13 @@ async fn store(
         "readings",
     )?;
     if app.settings.readings.new_meters_per_hour.get().is_some() {
-        let new = u64::try_from(settle::unknown(app, &readings).await?.len()).unwrap_or(u64::MAX);
+        let new = u64::try_from(settle::unknown(app, readings).await?.len()).unwrap_or(u64::MAX);
         heed(
             app,
             app.limiter.new_meters(principal, new).await?,
             "new_meters",
         )?;
     }
-    let batch = Batch {
-        readings,
-        ledger: vec![event],
-        ..Batch::default()
-    };
     Ok(app.store.commit.commit(batch).await?)
 }
 

@@ -1,5 +1,7 @@
 //! Readings in, out and away, through every layer.
 
+mod repeat;
+
 use std::{fmt::Write as _, io::Write as _};
 
 use ems_core::{audit::AuditEvent, time::Timestamp};
