@@ -9,6 +9,7 @@
 mod accept;
 mod activity;
 mod addresses;
+mod bare;
 mod connection;
 mod deadline;
 mod drain;
@@ -26,8 +27,10 @@ use std::{
 };
 
 use axum::body::Body;
+use bytes::Bytes;
 use ems_crypto::tls::TlsServer;
 use http::{Request, Response};
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
@@ -46,7 +49,7 @@ const BACKLOG: i32 = 1024;
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// The body of a request, under deadlines.
-pub type RequestBody = PacedBody<Incoming>;
+pub type RequestBody = PacedBody<Either<Incoming, Empty<Bytes>>>;
 
 /// What answers requests: a tower service that never fails, as an `axum::Router` is.
 pub trait HttpService:

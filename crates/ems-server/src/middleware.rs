@@ -43,6 +43,10 @@ async fn serve(
     next: Next,
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
+    if let Some(fault) = parts.extensions.get() {
+        // One that never became a request.
+        return Err(head_problem(*fault));
+    }
     let open = policy::is_open(exchange.route());
     if app.draining() && !open {
         return Err(Problem::unavailable("the server drains"));
@@ -65,6 +69,7 @@ fn head_problem(fault: HeadFault) -> Problem {
     match fault {
         HeadFault::TargetTooLong => Problem::new(ErrorCode::UriTooLong),
         HeadFault::TooManyFields | HeadFault::TooLarge => Problem::new(ErrorCode::HeadersTooLarge),
+        HeadFault::Unreadable => Problem::malformed("The head of the request cannot be read"),
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     HttpService, Peer,
     activity::Activity,
     addresses::{Addresses, Slot},
+    bare::Dressed,
     deadline::Pace,
     drain::Drain,
     exchange::Exchange,
@@ -176,9 +177,10 @@ impl<S: HttpService> Server<S> {
             pace: self.pace,
             activity: Arc::clone(&activity),
         };
+        let dressed = Dressed::new(watched, exchange.refuse());
         let mut connection = pin!(
             self.protocol
-                .serve_connection(TokioIo::new(watched), exchange)
+                .serve_connection(TokioIo::new(dressed), exchange)
         );
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -11,6 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::{ServiceExt, util::Oneshot};
@@ -18,6 +19,7 @@ use tower::{ServiceExt, util::Oneshot};
 use super::{
     HttpService, PacedBody, Peer, RequestBody,
     activity::{Activity, InFlight},
+    bare::Refuse,
     deadline::Pace,
 };
 
@@ -36,12 +38,31 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Exchange<S> 
 
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         let in_flight = self.activity.begin();
-        let mut request = request.map(|body| PacedBody::new(body, self.pace));
+        let mut request = request.map(|body| PacedBody::new(Either::Left(body), self.pace));
         request.extensions_mut().insert(self.peer);
         Answer {
             response: self.service.clone().oneshot(request),
             in_flight: Some(in_flight),
         }
+    }
+}
+
+impl<S: HttpService> Exchange<S> {
+    /// What answers for heads that never become a request.
+    pub(super) fn refuse(&self) -> Refuse {
+        let (service, peer, pace) = (self.service.clone(), self.peer, self.pace);
+        Box::new(move |fault| {
+            let mut request = Request::new(PacedBody::new(Either::Right(Empty::new()), pace));
+            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(fault);
+            let answer = service.clone().oneshot(request);
+            Box::pin(async move {
+                match answer.await {
+                    Ok(answer) => answer,
+                    Err(never) => match never {},
+                }
+            })
+        })
     }
 }
 

@@ -1,8 +1,7 @@
 //! Bounds on a request's head that are answered with a problem document.
 //!
-//! hyper has bounds of its own, above these (see `connection.rs`): what is past them is answered by
-//! hyper with a bare 431, before any code of ours has run. Between the two a client is told in
-//! words.
+//! hyper has bounds of its own, above these (see `connection.rs`). What is past them, or cannot be
+//! read at all, never becomes a request: `bare.rs` answers it.
 
 use http::{HeaderMap, Uri};
 
@@ -25,6 +24,8 @@ pub enum HeadFault {
     TooManyFields,
     /// `server.header_bytes`: 431.
     TooLarge,
+    /// It is no head of HTTP/1.1: 400.
+    Unreadable,
 }
 
 impl HeadLimits {

@@ -9,6 +9,8 @@ use axum::{
     Router,
     extract::{Extension, Request},
     http::StatusCode,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
     routing::{any, get},
 };
 use bytes::Bytes;
@@ -125,6 +127,14 @@ impl Running {
     }
 }
 
+/// Says what is wrong with a head that never became a request.
+async fn tell_fault(request: Request, next: Next) -> Response {
+    match request.extensions().get::<HeadFault>() {
+        Some(fault) => (StatusCode::IM_A_TEAPOT, format!("{fault:?}")).into_response(),
+        None => next.run(request).await,
+    }
+}
+
 /// `/` greets, `/peer` says who asks, `/body` reads the body, `/wait` waits for the test, `/long`
 /// takes its time, `/endless` never ends.
 fn service(tell: mpsc::UnboundedSender<&'static str>, go_on: Arc<tokio::sync::Notify>) -> Router {
@@ -172,6 +182,7 @@ fn service(tell: mpsc::UnboundedSender<&'static str>, go_on: Arc<tokio::sync::No
                 }))
             }),
         )
+        .layer(from_fn(tell_fault))
 }
 
 /// What comes until the server closes.

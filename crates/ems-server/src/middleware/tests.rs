@@ -322,6 +322,25 @@ async fn too_many_header_fields_are_431() {
 }
 
 #[tokio::test]
+async fn what_never_became_a_request_is_answered_as_any_other() {
+    use crate::listener::HeadFault;
+    let server = Instance::new(&[]);
+    for (fault, status, code) in [
+        (HeadFault::Unreadable, 400, "malformed"),
+        (HeadFault::TargetTooLong, 414, "uri_too_long"),
+        (HeadFault::TooLarge, 431, "headers_too_large"),
+    ] {
+        let mut request = Request::new(Body::empty());
+        request.extensions_mut().insert(fault);
+        let answer = server.send(request).await;
+        assert_eq!((answer.status.as_u16(), &*answer.code()), (status, code));
+        for name in ["x-request-id", "content-security-policy", "x-frame-options"] {
+            assert!(answer.has(name), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_dead_at_once_after_a_logout_a_disable_and_a_role_changes_at_once() {
     let server = Instance::new(&[]);
     let alice = server.user("alice", "analyst").await;
