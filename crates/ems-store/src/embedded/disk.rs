@@ -349,7 +349,7 @@ fn look<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K> + Copy>(
     Ok(found.map(|value| value.value().to_vec()))
 }
 
-fn put_all<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K>>(
+fn put_all<K: redb::Key + Ord + Copy + for<'a> redb::Value<SelfType<'a> = K>>(
     write: &WriteTransaction,
     table: TableDefinition<'_, K, &[u8]>,
     new: impl IntoIterator<Item = Sealed<K>>,
@@ -357,6 +357,9 @@ fn put_all<K: redb::Key + for<'a> redb::Value<SelfType<'a> = K>>(
 ) -> Result<()> {
     let name = table.name();
     let mut table = write.open_table(table).map_err(engine)?;
+    // In the order of the table: each of its pages is visited once.
+    let mut new: Vec<Sealed<K>> = new.into_iter().collect();
+    new.sort_by_key(|row| row.key);
     for Sealed { key, value } in new {
         let old = match &value {
             Some(value) => table.insert(&key, value.as_slice()).map_err(engine)?,

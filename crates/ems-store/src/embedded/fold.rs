@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use ems_core::{block::Block, time::TimeRange};
+use ems_core::{block::Block, meter::MeterId, time::TimeRange};
 use ems_crypto::seal::Sealer;
 use parking_lot::Mutex;
 
@@ -21,6 +21,7 @@ use super::{
     disk::FoldWrite,
     engine::Engine,
     guarded::guarded,
+    keys::Token,
     manifest::{Head, Manifest},
     merge::Merge,
     meter::{Meter, State},
@@ -30,13 +31,18 @@ use super::{
 };
 use crate::{Error, Result, Table, subject::Subject};
 
+/// Meters whose keys are looked up together.
+const WARMED: usize = 256;
+
+type RecordName = (Table, Arc<str>);
+
 /// What a fold is to bring to disk.
 pub(crate) struct FoldJob {
     /// The last journal whose content is in it.
     journal: u64,
     sequence: u64,
     meters: Vec<Arc<Meter>>,
-    records: Vec<(Table, Arc<str>)>,
+    records: Vec<RecordName>,
     ledger_end: u64,
 }
 
@@ -289,18 +295,8 @@ fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
         head: old,
         ..FoldWrite::default()
     };
-    let mut folded = Vec::with_capacity(job.meters.len());
-    for meter in &job.meters {
-        folded.push(fold_meter(engine, meter, job.sequence, &mut write)?);
-    }
-    {
-        let records = engine.records.read();
-        write.records = job
-            .records
-            .iter()
-            .map(|(table, id)| engine.disk.seal_record(*table, id, records.get(*table, id)))
-            .collect::<Result<_>>()?;
-    }
+    let folded = fold_meters(engine, job, &mut write)?;
+    fold_records(engine, job, &mut write)?;
     let entries: Vec<Arc<[u8]>> = {
         let tail = engine.ledger.read();
         let count = usize::try_from(job.ledger_end - tail.first).unwrap_or(usize::MAX);
@@ -316,13 +312,56 @@ fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
     };
     write.begin_run();
     engine.disk.write(write, || {
-        let meters = job.meters.iter().zip(folded);
+        let meters = folded.into_iter();
         meters.for_each(|(meter, folded)| folded.tell(meter));
         let mut tail = engine.ledger.write();
         tail.entries.drain(..entries.len());
         tail.first = job.ledger_end;
     })?;
     retire_folded(engine, job)
+}
+
+/// Brings the frozen layers to disk, in the order in which their keys lie there: neighbours are
+/// looked up together.
+fn fold_meters<'a>(
+    engine: &Engine,
+    job: &'a FoldJob,
+    write: &mut FoldWrite,
+) -> Result<Vec<(&'a Meter, Folded)>> {
+    let token = |id: &MeterId| engine.keys.subject_token(&Subject::Meter(id.clone()));
+    let meters = job.meters.iter().map(|meter| (token(&meter.id), &**meter));
+    let mut meters: Vec<(Token, &Meter)> = meters.collect();
+    meters.sort_unstable_by_key(|(token, _)| *token);
+    let mut folded = Vec::with_capacity(meters.len());
+    for meters in meters.chunks(WARMED) {
+        engine.keys.warm(meters.iter().map(|(token, _)| *token))?;
+        for (_, meter) in meters {
+            folded.push((*meter, fold_meter(engine, meter, job.sequence, write)?));
+        }
+    }
+    Ok(folded)
+}
+
+/// Brings the changed records to disk, in the order of their keys as well.
+fn fold_records(engine: &Engine, job: &FoldJob, write: &mut FoldWrite) -> Result<()> {
+    let token = |(table, id): &RecordName| {
+        let meter = MeterId::parse(id).ok().filter(|_| *table == Table::Meters);
+        meter.map(|id| engine.keys.subject_token(&Subject::Meter(id)))
+    };
+    let records = job.records.iter().map(|record| (token(record), record));
+    let mut records: Vec<(Option<Token>, &RecordName)> = records.collect();
+    records.sort_unstable_by_key(|(token, _)| *token);
+    for records in records.chunks(WARMED) {
+        engine
+            .keys
+            .warm(records.iter().filter_map(|(token, _)| *token))?;
+        let all = engine.records.read();
+        for (_, (table, id)) in records {
+            let sealed = engine.disk.seal_record(*table, id, all.get(*table, id));
+            write.records.push(sealed?);
+        }
+    }
+    Ok(())
 }
 
 /// Ends the journals that a fold made needless. It is tried again where it failed; where nobody was

@@ -27,10 +27,12 @@ const PIECE: usize = 4096 - 8 - size_of::<PieceKey>();
 /// Writes and removes segments.
 pub(super) fn write(
     write: &WriteTransaction,
-    segments: Vec<Sealed<SegmentKey>>,
+    mut segments: Vec<Sealed<SegmentKey>>,
     rows: &mut Tallying<'_>,
 ) -> Result<()> {
     let mut table = write.open_table(SEGMENTS).map_err(engine)?;
+    // In the order of the table: each of its pages is visited once.
+    segments.sort_by_key(|row| row.key);
     for Sealed { key, value } in segments {
         let Some(value) = value else {
             let all = piece_key(key, 0)..=piece_key(key, u16::MAX);

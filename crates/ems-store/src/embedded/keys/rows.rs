@@ -58,6 +58,27 @@ pub(super) fn find(file: &EngineFile, ring: &Keyring, token: Token) -> Result<Op
     row.map(|row| unwrap(ring, token, row.value())).transpose()
 }
 
+/// Hands those keys of some tokens that there are, and that open, to `take`.
+pub(super) fn find_all(
+    file: &EngineFile,
+    ring: &Keyring,
+    tokens: &[Token],
+    take: &mut dyn FnMut(Token, DataKey),
+) -> Result<()> {
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let read = file.begin_read()?;
+    let table = read.open_table(WRAPPED).map_err(engine)?;
+    for token in tokens {
+        let row = table.get(*token).map_err(engine)?;
+        // Whoever needs one that does not open is told by `find`.
+        let key = row.and_then(|row| unwrap(ring, *token, row.value()).ok());
+        key.into_iter().for_each(|key| take(*token, key));
+    }
+    Ok(())
+}
+
 /// The page that a token's key lies on; `None` for one that has no key.
 pub(super) fn page(file: &EngineFile, token: Token) -> Result<Option<u32>> {
     let read = file.begin_read()?;
