@@ -22,9 +22,9 @@ use crate::{
 
 /// What a clean report stands for, and what not.
 const PROVES: &str = "\
-proves: every key, record, ledger entry, manifest, segment, young block and replaced value opened \
-under its key and in its place; none was removed, added or put back as it once was; segments are \
-those that their manifests list; journals are whole up to their last record. Does not prove: that \
+proves: every key, record, ledger entry, manifest, segment and young block, and every replaced \
+value of a known meter, opened under its key and in its place; none was removed, added or put back \
+as it once was; segments are those that their manifests list; journals are whole up to their last record. Does not prove: that \
 the whole is no older copy of itself, data and keyring together, nor that the last records of the \
 open journal were not zeroed";
 
