@@ -441,11 +441,9 @@ async fn a_correction_comes_within_its_window_or_not_at_all() {
         (422, "out_of_range")
     );
     let now = api.server.app.clock.now();
-    for kwh in ["1.0", "2.0"] {
-        let fresh = row("m1", 0, 1.0).replace("2013-01-01T00:00:00Z", &now.to_string());
-        let answer = api
-            .ask("POST /api/v1/data", &[JSON], fresh.replace("1.0", kwh))
-            .await;
+    for kwh in [1.0, 2.0] {
+        let fresh = row("m1", 0, kwh).replace("2013-01-01T00:00:00Z", &now.to_string());
+        let answer = api.ask("POST /api/v1/data", &[JSON], fresh).await;
         assert_eq!(answer.status, 201);
     }
 }
