@@ -216,6 +216,16 @@ fn joined(
     }
 }
 
+/// What of a segment lies in a stretch; without a copy where all of it does and nobody else has it.
+fn part(block: Arc<Block>, window: TimeRange) -> Block {
+    let inside = |(first, last)| window.contains(first) && window.contains(last);
+    if block.span().is_some_and(inside) {
+        Arc::unwrap_or_clone(block)
+    } else {
+        block.within(window)
+    }
+}
+
 /// Gives the content of a segment.
 pub(crate) type Load<'a> = &'a dyn Fn(SegmentMeta, Columns) -> Result<Arc<Block>>;
 
@@ -282,8 +292,8 @@ impl View<'_> {
             .any(|gone| gone.intersect(window).is_some());
         let block = match stored {
             None => rows,
-            Some(block) if rows.is_empty() && !hidden => block.within(window),
-            Some(block) => self.merge(block.within(window), rows),
+            Some(block) if rows.is_empty() && !hidden => part(block, window),
+            Some(block) => self.merge(part(block, window), rows),
         };
         Ok(Piece { block, until })
     }
