@@ -236,12 +236,12 @@ impl Journal {
         }
         let until = wanted.next_multiple_of(self.ahead / 4);
         write_zeros(self.file.as_ref(), &self.place, self.filled, until)?;
-        self.unsynced = Some(until);
         if self.has_room(content) {
+            self.unsynced = Some(until);
             return Ok(());
         }
+        // Where this fails, they are written again: nobody takes them for synced later.
         self.file.sync_all().map_err(Error::io(&self.place))?;
-        self.unsynced = None;
         self.filled = until;
         Ok(())
     }
