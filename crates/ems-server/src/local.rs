@@ -19,7 +19,7 @@ use crate::{
     router::router,
 };
 
-pub use ems_store::embedded::{Progress, Report, Watch};
+pub use ems_store::{Progress, Report, Watch};
 
 /// An open instance.
 pub struct Local {

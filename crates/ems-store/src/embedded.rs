@@ -2,57 +2,57 @@
 //! a fold brings them to the engine's file. The key tree lies in a directory of its own.
 
 mod ahead;
-mod beside;
 mod care;
-mod codec;
-mod disk;
-mod engine;
 mod erase;
-mod fold;
-mod guarded;
+mod fault;
+mod folder;
 mod journal;
-mod keys;
-mod manifest;
-mod merge;
-mod meter;
-mod months;
-mod plan;
-mod queue;
-mod run;
-mod segment;
-mod table;
-mod verify;
+mod pages;
+mod ring;
+mod tables;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vfs;
-mod wire;
 mod writer;
 
-use std::{fmt::Debug, ops::Bound, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Debug,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use ems_core::{
     clock::Clock,
     meter::{MeterId, MeterStatistics},
-    time::TimeRange,
+    time::{TimeRange, Timestamp},
 };
 use ems_crypto::keyring::RootKey;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::verify::{Progress, Report, Watch};
 use self::{
     ahead::Ahead,
-    codec::Group,
-    disk::Disk,
-    engine::Engine,
     journal::{End, Journal, JournalId},
-    keys::KeyTree,
-    plan::Plan,
-    queue::Request,
+    pages::Pages,
+    ring::RingFile,
+    tables::Tables,
     vfs::{Ground, Vfs},
 };
 use crate::{
-    Batch, Columns, Commit, Error, Ledger, Outcome, Piece, Record, Records, Result, Segments,
-    Store, Subjects, Superseded, Table, shared::local::LocalShared, subject::Subject,
+    Batch, Columns, Commit, Error, Ledger, Outcome, Piece, Record, Records, Report, Result,
+    Segments, Store, Subjects, Superseded, Table, Watch,
+    readings::{
+        codec::Group,
+        disk::Disk,
+        engine::Engine,
+        keys::{KeyTree, place::Wrapped},
+        queue::Request,
+        verify,
+    },
+    shared::local::LocalShared,
+    subject::Subject,
 };
 
 /// Where an embedded store lies, and its bounds.
@@ -113,8 +113,8 @@ pub fn verify(
     clock: Arc<dyn Clock>,
     watch: Watch<'_>,
 ) -> Result<Report> {
-    let (engine, ..) = prepare(Ground::real(), options, root, clock)?;
-    verify::verify(&engine, watch)
+    let (base, ..) = prepare(Ground::real(), options, root, clock)?;
+    verify::verify(&base.engine, watch)
 }
 
 #[cfg(test)]
@@ -124,8 +124,15 @@ fn verify_on(
     root: RootKey,
     clock: Arc<dyn Clock>,
 ) -> Result<Report> {
-    let (engine, ..) = prepare(ground, options, root, clock)?;
-    verify::verify(&engine, &|_| {})
+    let (base, ..) = prepare(ground, options, root, clock)?;
+    verify::verify(&base.engine, &|_| {})
+}
+
+/// The engine, and where its files lie.
+struct Base {
+    engine: Arc<Engine>,
+    options: Options,
+    ground: Ground,
 }
 
 struct Embedded {
@@ -138,7 +145,7 @@ struct Embedded {
 }
 
 /// An engine with everything replayed; the open journal, its number, the last sequence; the lock.
-type Prepared = (Arc<Engine>, Option<(Journal, u64)>, u64, Lock);
+type Prepared = (Arc<Base>, Option<(Journal, u64)>, u64, Lock);
 
 /// Holds the directory for this process.
 type Lock = Box<dyn Debug + Send + Sync>;
@@ -159,10 +166,10 @@ fn prepare(
         .map_err(Error::io("lock"))?
         .ok_or_else(|| Error::InUse(data.clone()))?;
     expect_files(ground.vfs.as_ref(), &options)?;
-    let keys = KeyTree::open(&ground, keyring, root, clock.now());
-    let keys = Arc::new(keys?);
+    let keys = Arc::new(open_keys(&ground, keyring, root, clock.now())?);
     keys.limit_cache(options.key_cache_bytes);
-    let disk = Disk::open(&ground, data, Arc::clone(&keys))?;
+    let tables = Tables::open(&ground, data)?;
+    let disk = Disk::open(Arc::new(tables), Arc::clone(&keys))?;
     let head = disk.head()?;
     disk.check_runs(&head)?;
     disk.check_count()?;
@@ -172,9 +179,20 @@ fn prepare(
             "it is older than the data: a copy from before the last fold",
         ));
     }
-    let engine = Arc::new(Engine::load(options, ground, clock, keys, disk)?);
-    let (journal, sequence) = replay(&engine, head.journal, head.sequence)?;
-    Ok((engine, journal, sequence, lock))
+    let base = Arc::new(Base {
+        engine: Arc::new(Engine::load(clock, keys, disk)?),
+        options,
+        ground,
+    });
+    let (journal, sequence) = replay(&base, head.journal, head.sequence)?;
+    Ok((base, journal, sequence, lock))
+}
+
+/// Opens the key tree of a directory.
+fn open_keys(ground: &Ground, dir: &Path, root: RootKey, now: Timestamp) -> Result<KeyTree> {
+    let ring = Arc::new(RingFile::new(&ground.vfs, dir));
+    let pages = || -> Result<Arc<dyn Wrapped>> { Ok(Arc::new(Pages::open(ground, dir)?)) };
+    KeyTree::open(ring, pages, root, now)
 }
 
 /// The files of a store are made one after the other, each durable before the next: one that is
@@ -202,15 +220,16 @@ impl Embedded {
         root: RootKey,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let (engine, journal, sequence, lock) = prepare(ground, options, root, clock)?;
+        let (base, journal, sequence, lock) = prepare(ground, options, root, clock)?;
+        let engine = Arc::clone(&base.engine);
         let (journal, number) = if let Some(open) = journal {
             open
         } else {
             let last = engine.keys.journals().last().copied().unwrap_or(0);
             let number = last.max(engine.disk.head()?.journal) + 1;
-            (Ahead::default().take(&engine, number)?, number)
+            (Ahead::default().take(&base, number)?, number)
         };
-        let (requests, thread) = writer::start(Arc::clone(&engine), journal, number, sequence)?;
+        let (requests, thread) = writer::start(base, journal, number, sequence)?;
         Ok(Self {
             engine,
             requests,
@@ -246,14 +265,15 @@ impl Embedded {
 
 /// Replays the journals that are not folded, in order. Returns the last, open for appending if its
 /// end is whole.
-fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journal, u64)>, u64)> {
-    let dir = &engine.options.data_dir;
+fn replay(base: &Base, folded: u64, sequence: u64) -> Result<(Option<(Journal, u64)>, u64)> {
+    let engine = &base.engine;
+    let dir = &base.options.data_dir;
     let with_key = engine.keys.journals();
-    let vfs: &dyn Vfs = engine.ground.vfs.as_ref();
+    let vfs: &dyn Vfs = base.ground.vfs.as_ref();
     for number in journal::list(vfs, dir)? {
         // Folded wholly, or made and never used.
         if number <= folded || !with_key.contains(&number) {
-            writer::retire(engine, number)?;
+            writer::retire(base, number)?;
         }
     }
     let mut sequence = sequence;
@@ -288,9 +308,9 @@ fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journa
                 return Err(Error::damaged(place(), "a commit before it is gone"));
             }
             sequence = group.sequence;
-            apply_group(engine, group)
+            group.apply(engine)
         };
-        let (journal, end) = Journal::replay(&engine.ground, dir, id, &key, &mut apply)?;
+        let (journal, end) = Journal::replay(&base.ground, dir, id, &key, &mut apply)?;
         if end == End::Torn {
             // Had a commit that was acknowledged been there, the next journal would miss it.
             tracing::warn!(
@@ -301,14 +321,6 @@ fn replay(engine: &Engine, folded: u64, sequence: u64) -> Result<(Option<(Journa
         open = journal.map(|journal| (journal, *number));
     }
     Ok((open, sequence))
-}
-
-fn apply_group(engine: &Engine, group: Group) -> Result<()> {
-    let mut plan = Plan::new(engine, group.sequence, group.at);
-    for entry in group.entries {
-        plan.replay(entry)?;
-    }
-    plan.apply()
 }
 
 #[async_trait]

@@ -10,6 +10,7 @@ mod contract;
 pub mod embedded;
 mod error;
 mod keyring;
+mod readings;
 pub mod shared;
 pub mod subject;
 mod traits;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use batch::{Batch, Counts, Deletion, Expect, Outcome, Record, RecordChange, Table};
 pub use error::{Error, Result};
 pub use keyring::{KeyringStatus, RotatedPages, Seals};
+pub use readings::verify::{Progress, Report, Watch};
 pub use traits::{Columns, Commit, Keys, Ledger, Piece, Records, Segments, Subjects, Superseded};
 
 use crate::shared::Shared;

@@ -2,7 +2,7 @@
 //! commit should wait. Its key comes when it is taken into use.
 
 use super::{
-    engine::Engine,
+    Base,
     journal::{Journal, JournalId},
 };
 use crate::{Error, Result};
@@ -20,22 +20,22 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     /// Makes the file of a journal, unless it is made.
-    pub(crate) fn prepare(&mut self, engine: &Engine, number: u64) -> Result<()> {
+    pub(crate) fn prepare(&mut self, base: &Base, number: u64) -> Result<()> {
         if number > self.taken && self.made != Some(number) {
-            let dir = &engine.options.data_dir;
-            Journal::create(&engine.ground, dir, id(engine, number))?;
+            let dir = &base.options.data_dir;
+            Journal::create(&base.ground, dir, id(base, number))?;
             self.made = Some(number);
         }
         Ok(())
     }
 
     /// The journal of a number, open for its first record.
-    pub(crate) fn take(&mut self, engine: &Engine, number: u64) -> Result<Journal> {
-        self.prepare(engine, number)?;
-        let key = engine.keys.new_journal_key(number)?;
+    pub(crate) fn take(&mut self, base: &Base, number: u64) -> Result<Journal> {
+        self.prepare(base, number)?;
+        let key = base.engine.keys.new_journal_key(number)?;
         let unexpected = || Error::damaged("journal", "a new journal has a record");
-        let (ground, dir) = (&engine.ground, &engine.options.data_dir);
-        let replayed = Journal::replay(ground, dir, id(engine, number), &key, &mut |_, _| {
+        let (ground, dir) = (&base.ground, &base.options.data_dir);
+        let replayed = Journal::replay(ground, dir, id(base, number), &key, &mut |_, _| {
             Err(unexpected())
         });
         let fresh = replayed?.0.ok_or_else(unexpected)?;
@@ -45,9 +45,9 @@ impl Ahead {
     }
 }
 
-fn id(engine: &Engine, number: u64) -> JournalId {
+fn id(base: &Base, number: u64) -> JournalId {
     JournalId {
-        instance: engine.keys.instance(),
+        instance: base.engine.keys.instance(),
         number,
     }
 }

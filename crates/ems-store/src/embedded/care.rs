@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use ems_core::{audit::AuditEvent, meter::MeterId};
 use ems_crypto::keyring::RootKey;
 
-use super::{Embedded, engine::Engine, erase::Erasure, queue::Request};
+use super::{Embedded, erase::Erasure};
 use crate::{
-    Error, KeyringStatus, Keys, Result, RotatedPages, Subjects as _, Table, subject::Subject,
+    Error, KeyringStatus, Keys, Result, RotatedPages, Subjects as _, Table,
+    readings::{engine::Engine, queue::Request},
+    subject::Subject,
 };
 
 #[async_trait]

@@ -16,9 +16,10 @@ use ems_core::{
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{disk::hex, engine::Engine, keys::Token, queue::Request};
 use crate::{
-    Batch, Deletion, Error, Expect, Record, RecordChange, Result, Table, subject::Subject,
+    Batch, Deletion, Error, Expect, Record, RecordChange, Result, Table,
+    readings::{disk::hex, engine::Engine, keys::Token, queue::Request},
+    subject::Subject,
 };
 
 /// One erasure.

@@ -8,16 +8,21 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{
+    Base,
     ahead::Ahead,
-    engine::Engine,
-    fold::{FoldJob, Folder},
-    guarded::guarded,
+    folder::Folder,
     journal::{self, Journal},
-    plan::Plan,
-    queue::{Next, Queue, Request, Waiting},
     vfs::doubt,
 };
-use crate::{Batch, Error, Outcome, Result};
+use crate::{
+    Batch, Error, Outcome, Result,
+    readings::{
+        fold::FoldJob,
+        guarded::guarded,
+        plan::Plan,
+        queue::{Next, Queue, Request, Waiting},
+    },
+};
 
 /// How many times its size at a fold a journal grows to at most while the fold before is under way.
 const MOST_FOLDS: u64 = 2;
@@ -26,7 +31,7 @@ const MOST_PAUSE_MICROS: u64 = 30_000;
 
 /// The writer's own state.
 pub(crate) struct Writer {
-    engine: Arc<Engine>,
+    base: Arc<Base>,
     queue: Queue,
     folder: Folder,
     journal: Journal,
@@ -40,16 +45,16 @@ pub(crate) struct Writer {
 
 /// Starts the writer; it ends with a [`Request::Close`], or when nobody can ask it any more.
 pub(crate) fn start(
-    engine: Arc<Engine>,
+    base: Arc<Base>,
     journal: Journal,
     number: u64,
     sequence: u64,
 ) -> Result<(mpsc::Sender<Request>, JoinHandle<()>)> {
     let (sender, queue) = Queue::new();
     let ahead = Arc::<Mutex<Ahead>>::default();
-    let folder = Folder::start(Arc::clone(&engine), Arc::clone(&ahead))?;
+    let folder = Folder::start(Arc::clone(&base), Arc::clone(&ahead))?;
     let writer = Writer {
-        engine,
+        base,
         queue,
         folder,
         journal,
@@ -115,9 +120,9 @@ impl Writer {
     /// Refuses readings where less of the disk is left than is kept for the ledger, and hands back
     /// the others. Where that cannot be told, the write itself will tell.
     fn within_reserve(&self, group: Vec<Waiting>) -> Vec<Waiting> {
-        let options = &self.engine.options;
+        let options = &self.base.options;
         let brings_readings = |(batch, _): &Waiting| !batch.readings.is_empty();
-        let left = || self.engine.ground.vfs.room(&options.data_dir);
+        let left = || self.base.ground.vfs.room(&options.data_dir);
         if !group.iter().any(brings_readings)
             || left().map_or(true, |left| left >= options.reserve_bytes)
         {
@@ -136,7 +141,7 @@ impl Writer {
         if let Some(why) = &self.broken {
             return Err(Failed::All(why.clone()));
         }
-        let engine = Arc::clone(&self.engine);
+        let engine = Arc::clone(&self.base.engine);
         let (sequence, now) = (self.sequence + 1, engine.clock.now());
         let mut plan = Plan::new(&engine, sequence, now);
         let mut outcomes = Vec::with_capacity(group.len());
@@ -187,7 +192,7 @@ impl Writer {
     }
 
     fn fold_if_full(&mut self) {
-        let limit = self.engine.options.journal_bytes;
+        let limit = self.base.options.journal_bytes;
         if self.journal.length() < limit {
             return;
         }
@@ -216,12 +221,13 @@ impl Writer {
         self.folder.wait()?;
         // An empty journal may follow one whose fold a crash cut short.
         let empty = self.journal.length() == 0;
-        if self.broken.is_some() || empty && self.engine.disk.head()?.sequence == self.sequence {
+        if self.broken.is_some() || empty && self.base.engine.disk.head()?.sequence == self.sequence
+        {
             return Ok(());
         }
         let next = self.number + 1;
-        let fresh = self.ahead.lock().take(&self.engine, next)?;
-        let job = FoldJob::freeze(&self.engine, self.number, self.sequence);
+        let fresh = self.ahead.lock().take(&self.base, next)?;
+        let job = FoldJob::freeze(&self.base.engine, self.number, self.sequence);
         self.journal = fresh;
         self.number = next;
         self.folder.begin(job, more.then_some(next + 1));
@@ -237,10 +243,10 @@ enum Failed {
 }
 
 /// Removes a journal that is folded: its key first.
-pub(crate) fn retire(engine: &Engine, number: u64) -> Result<()> {
-    engine.keys.retire_journal_key(number)?;
-    let path = journal::path(&engine.options.data_dir, number);
-    let vfs = engine.ground.vfs.as_ref();
+pub(crate) fn retire(base: &Base, number: u64) -> Result<()> {
+    base.engine.keys.retire_journal_key(number)?;
+    let path = journal::path(&base.options.data_dir, number);
+    let vfs = base.ground.vfs.as_ref();
     doubt::forget(vfs, &path).map_err(Error::io("journal"))?;
     match vfs.remove(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

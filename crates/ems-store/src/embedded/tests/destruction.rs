@@ -39,7 +39,7 @@ fn recover(data: &Path, keyring: &Path, root: &RootKey) -> Found {
     copy(data, &data_copy);
     copy(keyring, &keyring_copy);
     let ground = Ground::real();
-    let tree = KeyTree::open(&ground, &keyring_copy, root.clone(), at(0)).unwrap();
+    let tree = testing::keys(&keyring_copy, root, at(0)).unwrap();
     let tree = Arc::new(tree);
     let mut keys = tree.every_key();
     let journal_keys: Vec<_> = tree
@@ -48,7 +48,7 @@ fn recover(data: &Path, keyring: &Path, root: &RootKey) -> Found {
         .map(|number| tree.journal_key(number).unwrap())
         .collect();
     keys.extend(journal_keys);
-    let disk = Disk::open(&ground, &data_copy, Arc::clone(&tree)).unwrap();
+    let disk = testing::disk(&data_copy, &tree);
     let mut found = Found::default();
     let token = tree.token("meter", NAME);
     for key in &keys {

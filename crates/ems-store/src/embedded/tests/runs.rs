@@ -53,7 +53,7 @@ async fn is_whole(store: &Store, folds: i64) {
 
 fn runs(home: &Home) -> (usize, u64) {
     let (engine, ..) = prepare(Ground::real(), home.options(), home.root.clone(), clock()).unwrap();
-    let head = engine.disk.head().unwrap();
+    let head = engine.engine.disk.head().unwrap();
     let blocks = head.runs.iter().map(|run| run.blocks).sum();
     (head.runs.len(), blocks)
 }

@@ -22,7 +22,7 @@ use redb::{
 };
 
 use super::{Ground, Mode, Vfs, doubt};
-use crate::{Error, Result, embedded::disk::engine};
+use crate::{Error, Result, embedded::fault::engine};
 
 /// Bytes that a write leaves free, so that what must go on finds room.
 const KEPT_FREE: u64 = 1 << 20;

@@ -13,9 +13,7 @@ use ems_crypto::keyring::RootKey;
 
 use super::{
     super::super::{
-        Options, Report, open_on,
-        queue::FEW,
-        verify_on,
+        Options, Report, open_on, verify_on,
         vfs::{
             Ground,
             simulated::{Dice, Operation, Plan, SimulatedDisk, Trouble, wide},
@@ -24,7 +22,7 @@ use super::{
     batches,
     model::Model,
 };
-use crate::{Batch, Columns, Error, Outcome, Result, Store, Table, contract};
+use crate::{Batch, Columns, Error, Outcome, Result, Store, Table, contract, readings::queue::FEW};
 
 /// What was done and checked.
 #[derive(Debug, Clone, Copy, Default)]

@@ -94,12 +94,6 @@ impl<const N: usize> Key for [u8; N] {
     }
 }
 
-impl Key for u64 {
-    fn beside(&self) -> Self {
-        self + 1000
-    }
-}
-
 fn open(files: &Files) -> (EngineFile, SimulatedDisk) {
     let disk = SimulatedDisk::of(0, files.clone());
     let ground = Run::ground_on(&disk);
@@ -159,7 +153,7 @@ fn every_row_removed_doubled_swapped_or_put_back_is_named() {
         pair.tamper::<[u8; 16]>("manifests"),
         pair.tamper::<[u8; 24]>("superseded"),
         pair.tamper::<[u8; 16]>("records"),
-        pair.tamper::<u64>("ledger"),
+        pair.tamper::<[u8; 8]>("ledger"),
     ]
     .to_vec();
     let runs = runs(&pair.after);

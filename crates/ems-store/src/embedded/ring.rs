@@ -7,31 +7,34 @@ use std::{
 
 use ems_crypto::keyring::{Keyring, RootKey};
 
-use crate::{
-    Error, Result,
-    embedded::{
-        journal::sync_dir,
-        vfs::{Mode, Vfs},
-    },
+use super::{
+    journal::sync_dir,
+    vfs::{Mode, Vfs},
 };
+use crate::{Error, Result, readings::keys::place::RingPlace};
 
 /// Where the keyring lies.
-pub(super) struct RingFile {
+pub(crate) struct RingFile {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
 }
 
 impl RingFile {
-    pub(super) fn new(vfs: &Arc<dyn Vfs>, dir: &Path) -> Self {
+    pub(crate) fn new(vfs: &Arc<dyn Vfs>, dir: &Path) -> Self {
         Self {
             vfs: Arc::clone(vfs),
             dir: dir.to_owned(),
         }
     }
 
-    /// The keyring, durable; `None` where there is no file. What a crash left half written beside it
-    /// goes.
-    pub(super) fn read(&self, root: &RootKey) -> Result<Option<Keyring>> {
+    fn names(&self) -> (PathBuf, PathBuf) {
+        (self.dir.join("keyring.new"), self.dir.join("keyring"))
+    }
+}
+
+impl RingPlace for RingFile {
+    /// What a crash left half written beside it goes.
+    fn read(&self, root: &RootKey) -> Result<Option<Keyring>> {
         let (new, file) = self.names();
         if self.vfs.exists(&new) {
             self.vfs.remove(&new).map_err(Error::io("keyring.new"))?;
@@ -51,7 +54,7 @@ impl RingFile {
     }
 
     /// Writes the keyring beside the old one, syncs it, and puts it in the old one's place.
-    pub(super) fn write(&self, ring: &Keyring) -> Result<()> {
+    fn write(&self, ring: &Keyring, _before: Option<u64>) -> Result<bool> {
         let (new, file) = self.names();
         self.vfs
             .open(&new, Mode::Fresh)
@@ -59,12 +62,16 @@ impl RingFile {
             .and_then(|out| out.sync_all())
             .map_err(Error::io("keyring.new"))?;
         self.vfs.rename(&new, &file).map_err(Error::io("keyring"))?;
-        sync_dir(self.vfs.as_ref(), &self.dir)
+        sync_dir(self.vfs.as_ref(), &self.dir)?;
+        Ok(true)
     }
 
-    fn names(&self) -> (PathBuf, PathBuf) {
-        (self.dir.join("keyring.new"), self.dir.join("keyring"))
+    fn newer(&self, _than: u64) -> Result<Option<Keyring>> {
+        // The directory is one process's.
+        Ok(None)
     }
+
+    fn settled(&self, _root: &RootKey) {}
 }
 
 #[cfg(test)]
@@ -83,7 +90,7 @@ mod tests {
         for seed in 0..32 {
             let mut disk = SimulatedDisk::new(seed);
             let mut ring = Keyring::new(&root, 0);
-            file(&disk).write(&ring).unwrap();
+            file(&disk).write(&ring, None).unwrap();
             ring.add_journal_key(1);
             disk.plan(Some(Plan {
                 trouble: Trouble::Fail,
@@ -91,7 +98,10 @@ mod tests {
                 operation: Some(Operation::Sync),
                 after: 0,
             }));
-            assert!(file(&disk).write(&ring).is_err(), "its name is not synced");
+            assert!(
+                file(&disk).write(&ring, None).is_err(),
+                "its name is not synced"
+            );
             disk.restart();
             let read = |disk: &SimulatedDisk| file(disk).read(&root).unwrap().unwrap().generation();
             assert_eq!(read(&disk), ring.generation(), "a kill: it is seen");

@@ -79,7 +79,7 @@ impl State {
     /// Whether what is on disk of it can be told.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.broken {
-            Some(why) => Err(Error::damaged("engine.redb, a meter", &**why)),
+            Some(why) => Err(Error::damaged("a meter", &**why)),
             None => Ok(()),
         }
     }

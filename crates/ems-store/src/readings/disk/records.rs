@@ -3,19 +3,17 @@
 
 use std::sync::Arc;
 
-use ems_core::meter::MeterId;
-use ems_crypto::seal::Sealer;
-use redb::ReadableTable as _;
-
-use super::{Disk, RECORDS, Sealed, engine, hex};
+use super::{Disk, Sealed, hex};
 use crate::{
     Error, Record, Result, Table,
-    embedded::{
+    readings::{
         keys::Token,
         wire::{Reader, Writer},
     },
     subject::Subject,
 };
+use ems_core::meter::MeterId;
+use ems_crypto::seal::Sealer;
 
 /// Whose a record is.
 fn owner(table: Table, id: &str) -> Subject {
@@ -40,10 +38,10 @@ impl Disk {
         table: Table,
         id: &str,
         record: Option<&Record>,
-    ) -> Result<Sealed<Token>> {
+    ) -> Result<(Table, Sealed<Token>)> {
         let key = self.record_token(table, id);
         let Some(record) = record else {
-            return Ok(Sealed { key, value: None });
+            return Ok((table, Sealed { key, value: None }));
         };
         let mut out = Writer::default();
         out.bytes(table.as_str().as_bytes());
@@ -58,10 +56,8 @@ impl Disk {
         } else {
             Sealer::new(&self.keys.existing(&subject)?).seal(&aad, &out.0)
         };
-        Ok(Sealed {
-            key,
-            value: Some([owner.as_slice(), &sealed].concat()),
-        })
+        let value = Some([owner.as_slice(), &sealed].concat());
+        Ok((table, Sealed { key, value }))
     }
 
     /// Hands every record to `take`; what is wrong with one goes to `fault`.
@@ -70,20 +66,24 @@ impl Disk {
         take: &mut dyn FnMut(Table, Record),
         fault: &mut dyn FnMut(Error),
     ) -> Result<()> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(RECORDS).map_err(engine)?;
-        for row in table.iter().map_err(engine)? {
-            let row = row.map_err(engine)?;
-            let token = row.0.value();
-            self.note(row.1.value());
-            match self.open_record(token, row.1.value()) {
-                Ok(Some((kind, record))) => take(kind, record),
-                Ok(None) => fault(Error::damaged(
-                    format!("engine.redb, record {}", hex(&token)),
-                    "it does not open",
-                )),
-                Err(error) => fault(error),
-            }
+        let look = self.rows.look()?;
+        for kind in self.rows.records() {
+            look.all(*kind, &mut |token, row| {
+                self.note(row);
+                let opened = match token.first_chunk() {
+                    Some(token) => self.open_record(*token, row),
+                    None => Ok(None),
+                };
+                match opened {
+                    Ok(Some((table, record))) => take(table, record),
+                    Ok(None) => {
+                        let place = format!("record {}", hex(token));
+                        fault(self.damaged(place, "it does not open"));
+                    }
+                    Err(error) => fault(error),
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }

@@ -4,14 +4,15 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::embedded::testing;
 
 impl KeyTree {
     /// Every data key that can be unwrapped.
     pub(crate) fn every_key(&self) -> Vec<DataKey> {
         let state = self.state.lock();
         let mut keys = Vec::new();
-        let mut take = |row: rows::Row<'_>| keys.extend(row.unwrap(&state.ring).ok());
-        rows::each(&self.wrapped, &mut take).unwrap();
+        let mut take = |token, row: &[u8]| keys.extend(rows::unwrap(&state.ring, token, row).ok());
+        self.wrapped.each(&mut take).unwrap();
         keys
     }
 }
@@ -34,7 +35,7 @@ impl Place {
     }
 
     fn open_with(&self, root: &RootKey) -> Result<KeyTree> {
-        KeyTree::open(&Ground::real(), self.dir.path(), root.clone(), now(1))
+        testing::keys(self.dir.path(), root, now(1))
     }
 }
 
@@ -73,10 +74,7 @@ fn keys_come_back_and_pages_fill_before_others_begin() {
         "one is the index"
     );
     assert_eq!(status.free_slots, 16 * 256 - 1001);
-    assert_eq!(
-        rows::used(&tree.wrapped, &[0, 3, 4]).unwrap(),
-        [256, 233, 0]
-    );
+    assert_eq!(tree.wrapped.used(&[0, 3, 4]).unwrap(), [256, 233, 0]);
     drop(tree);
     let tree = place.open();
     assert_eq!(keys(&tree, &all), before);
@@ -117,7 +115,7 @@ fn a_rotation_that_stops_anywhere_is_gone_on_with() {
         }
         if stop > 1 {
             let mut on_pages = std::collections::BTreeMap::<u32, Vec<Token>>::new();
-            for (page, token) in rows::on_pages(&tree.wrapped, &[0, 1]).unwrap() {
+            for (page, token) in rows::on_pages(tree.wrapped.as_ref(), &[0, 1]).unwrap() {
                 on_pages.entry(page).or_default().push(token);
             }
             let on_pages: Vec<_> = on_pages.into_iter().collect();
@@ -150,7 +148,7 @@ fn a_destroyed_subject_is_gone_its_neighbours_stay_and_its_next_life_is_another(
     let meter = MeterId::parse("m-7").unwrap();
     let (token, data) = (tree.subject_token(&all[7]), tree.meter_token(&meter));
     let gone = tree.existing(&all[7]).unwrap();
-    let page = rows::page(&tree.wrapped, token).unwrap().unwrap();
+    let page = rows::page(tree.wrapped.as_ref(), token).unwrap().unwrap();
     tree.destroy(token, data, now(5)).unwrap();
     tree.destroy(token, data, now(6)).unwrap();
     let checks = |tree: &KeyTree| {

@@ -94,10 +94,9 @@ fn verify_ledger(engine: &Engine, report: &mut Report) {
                 report.ledger += u64::try_from(entries.len()).unwrap_or(u64::MAX);
             }
             Ok(_) => {
-                return report.faults.push(format!(
-                    "engine.redb, ledger: it ends at entry {} of {end}",
-                    report.ledger
-                ));
+                let why = format!("it ends at entry {} of {end}", report.ledger);
+                let fault = engine.disk.damaged("ledger", why);
+                return report.faults.push(fault.to_string());
             }
             Err(error) => return report.faults.push(error.to_string()),
         }
@@ -174,9 +173,13 @@ fn verify_meters(engine: &Engine, watch: Watch<'_>, report: &mut Report) -> Resu
         }
     }
     let unlisted = stored.iter().filter(|key| !listed.contains(*key));
-    report.faults.extend(
-        unlisted.map(|key| format!("engine.redb, segment {}: no manifest lists it", hex(key))),
-    );
+    report.faults.extend(unlisted.map(|key| {
+        let place = format!("segment {}", hex(key));
+        engine
+            .disk
+            .damaged(place, "no manifest lists it")
+            .to_string()
+    }));
     verify_tokens(engine, &known, report)
 }
 
@@ -198,20 +201,17 @@ fn verify_tokens(engine: &Engine, known: &HashSet<Token>, report: &mut Report) -
     for run in engine.disk.head()?.runs {
         for token in engine.disk.tokens(run.id)? {
             if !known.contains(&token) {
-                report.faults.push(format!(
-                    "engine.redb, run {}, block {}: no meter of its name is known",
-                    run.id,
-                    hex(&token)
-                ));
+                let place = format!("run {}, block {}", run.id, hex(&token));
+                let fault = engine.disk.damaged(place, "no meter of its name is known");
+                report.faults.push(fault.to_string());
             }
         }
     }
     for token in engine.disk.manifest_tokens()? {
         if !known.contains(&token) {
-            report.faults.push(format!(
-                "engine.redb, manifest {}: no meter of its name is known",
-                hex(&token)
-            ));
+            let place = format!("manifest {}", hex(&token));
+            let fault = engine.disk.damaged(place, "no meter of its name is known");
+            report.faults.push(fault.to_string());
         }
     }
     Ok(())

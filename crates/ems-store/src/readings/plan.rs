@@ -11,7 +11,7 @@ use ems_core::{
 };
 
 use super::{
-    codec::{Entry, GroupWriter},
+    codec::{Entry, Group, GroupWriter},
     disk::hex,
     engine::Engine,
     meter::{Load, Meter},
@@ -374,6 +374,17 @@ impl<'a> Plan<'a> {
         tail.entries.extend(self.ledger);
         self.engine.durable.send_replace(tail.end());
         Ok(())
+    }
+}
+
+impl Group {
+    /// Applies a group that was written before.
+    pub(crate) fn apply(self, engine: &Engine) -> Result<()> {
+        let mut plan = Plan::new(engine, self.sequence, self.at);
+        for entry in self.entries {
+            plan.replay(entry)?;
+        }
+        plan.apply()
     }
 }
 

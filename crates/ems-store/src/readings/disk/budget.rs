@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::{Disk, FoldWrite};
 use crate::{
     Error, Result, Seals,
-    embedded::{keys::Token, manifest::Spent},
+    readings::{keys::Token, manifest::Spent},
 };
 
 /// Values that a key may seal.
@@ -101,17 +101,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::embedded::{disk::Sealed, keys::KeyTree, vfs::Ground};
+    use crate::{embedded::testing, readings::disk::Sealed};
     use ems_core::time::Timestamp;
     use ems_crypto::keyring::RootKey;
 
     #[test]
     fn counts_over_restarts_and_refuses_what_goes_beyond() {
         let place = tempfile::tempdir().unwrap();
-        let (ground, root) = (Ground::real(), RootKey::generate());
+        let root = RootKey::generate();
         let open = || {
-            let keys = KeyTree::open(&ground, place.path(), root.clone(), Timestamp::MIN);
-            Disk::open(&ground, place.path(), Arc::new(keys.unwrap())).unwrap()
+            let keys = testing::keys(place.path(), &root, Timestamp::MIN).unwrap();
+            testing::disk(place.path(), &Arc::new(keys))
         };
         let of = |disk: &Disk, key| {
             let seals = disk.seals().into_iter().find(|seals| seals.key == key);

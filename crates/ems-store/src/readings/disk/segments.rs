@@ -1,65 +1,54 @@
-//! Segments in the engine's file, each cut into pieces that fill a page: the engine rounds a longer
-//! value up to a power of two of pages, which costs a third of the file, and pages of many sizes leave
-//! holes that none of them fits.
+//! Segments as rows, each cut into pieces of a size that suits the backend: the embedded engine rounds
+//! a longer value up to a power of two of pages, which costs a third of the file, and pages of many
+//! sizes leave holes that none of them fits.
 
 use ems_core::block::Block;
 use ems_crypto::seal::Sealer;
-use redb::{
-    ReadTransaction, ReadableTable as _, TableDefinition, TableHandle as _, WriteTransaction,
-};
 
-use super::{Disk, Sealed, Tallying, engine, hex};
+use super::{Disk, Look, Sealed, hex};
 use crate::{
     Columns, Error, Result,
-    embedded::{keys::Token, manifest::SegmentMeta, segment},
+    readings::{
+        keys::Token,
+        manifest::SegmentMeta,
+        rows::{Change, Key, Kind},
+        segment,
+    },
 };
 
 /// The key of a segment: meter token, month, id, big-endian.
 pub(crate) type SegmentKey = [u8; 28];
-/// The key of a segment, and the number of the piece.
-type PieceKey = [u8; 30];
 
-pub(super) const SEGMENTS: TableDefinition<'_, PieceKey, &[u8]> = TableDefinition::new("segments");
-
-/// Bytes of a piece: with its key and the engine's own 8 bytes it fills a page of 4 KiB.
-const PIECE: usize = 4096 - 8 - size_of::<PieceKey>();
-
-/// Writes and removes segments.
-pub(super) fn write(
-    write: &WriteTransaction,
-    mut segments: Vec<Sealed<SegmentKey>>,
-    rows: &mut Tallying<'_>,
-) -> Result<()> {
-    let mut table = write.open_table(SEGMENTS).map_err(engine)?;
+/// The changes by which segments are written and removed.
+pub(super) fn changes(mut segments: Vec<Sealed<SegmentKey>>, piece: usize, out: &mut Vec<Change>) {
     // In the order of the table: each of its pages is visited once.
     segments.sort_by_key(|row| row.key);
     for Sealed { key, value } in segments {
         let Some(value) = value else {
-            let all = piece_key(key, 0)..=piece_key(key, u16::MAX);
-            let removed = table.retain_in(all, |key, piece| {
-                rows.remove(SEGMENTS.name(), &key, piece);
-                false
-            });
-            removed.map_err(engine)?;
+            let (first, last) = (piece_key(key, 0), piece_key(key, u16::MAX));
+            out.push(Change::Rows(Kind::Segments, first, last));
             continue;
         };
-        for (piece, number) in value.chunks(PIECE).zip(0..) {
+        for (piece, number) in value.chunks(piece).zip(0..) {
             let key = piece_key(key, number);
-            table.insert(&key, piece).map_err(engine)?;
-            rows.add(SEGMENTS.name(), &key, piece);
+            out.push(Change::Row(Kind::Segments, key, Some(piece.to_vec())));
         }
     }
-    Ok(())
 }
 
 /// The value of a segment.
-fn look(read: &ReadTransaction, key: SegmentKey) -> Result<Option<Vec<u8>>> {
-    let table = read.open_table(SEGMENTS).map_err(engine)?;
-    let pieces = table.range(piece_key(key, 0)..=piece_key(key, u16::MAX));
+fn look(rows: &dyn Look, key: SegmentKey) -> Result<Option<Vec<u8>>> {
+    let (first, last) = (piece_key(key, 0), piece_key(key, u16::MAX));
     let mut value = Vec::new();
-    for piece in pieces.map_err(engine)? {
-        value.extend_from_slice(piece.map_err(engine)?.1.value());
-    }
+    rows.range(
+        Kind::Segments,
+        first.as_slice(),
+        last.as_slice(),
+        &mut |_, piece| {
+            value.extend_from_slice(piece);
+            Ok(())
+        },
+    )?;
     Ok((!value.is_empty()).then_some(value))
 }
 
@@ -92,7 +81,7 @@ impl Disk {
         columns: Columns,
     ) -> Result<Block> {
         let (content, key) = self.open_segment(sealer, token, meta)?;
-        let damaged = |why: &str| damaged_segment(&key, why);
+        let damaged = |why: &str| self.damaged_segment(&key, why);
         let block = segment::decode(&content, columns).map_err(|why| damaged(&why.to_string()))?;
         let as_listed = block.span() == Some((meta.first, meta.last))
             && u64::try_from(block.len()) == Ok(meta.count);
@@ -113,14 +102,14 @@ impl Disk {
     ) -> Result<()> {
         let (content, key) = self.open_segment(sealer, token, meta)?;
         let times =
-            segment::times(&content).map_err(|why| damaged_segment(&key, &why.to_string()))?;
+            segment::times(&content).map_err(|why| self.damaged_segment(&key, &why.to_string()))?;
         let span = times.first().zip(times.last());
         let as_listed = span == Some((&meta.first.as_micros(), &meta.last.as_micros()))
             && u64::try_from(times.len()) == Ok(meta.count);
         if as_listed {
             Ok(())
         } else {
-            Err(damaged_segment(&key, "it is not what the manifest lists"))
+            Err(self.damaged_segment(&key, "it is not what the manifest lists"))
         }
     }
 
@@ -132,64 +121,58 @@ impl Disk {
     ) -> Result<(Vec<u8>, SegmentKey)> {
         let key = segment_key(token, meta);
         let found = self.pieces(key)?;
-        let found = found.ok_or_else(|| damaged_segment(&key, "it is gone"))?;
+        let found = found.ok_or_else(|| self.damaged_segment(&key, "it is gone"))?;
         let aad = self.aad(&[b"segment", &key, &meta.count.to_le_bytes()]);
         let content = sealer.open(&aad, &found);
-        let content = content.map_err(|_| damaged_segment(&key, "it does not open"))?;
+        let content = content.map_err(|_| self.damaged_segment(&key, "it does not open"))?;
         Ok((content, key))
     }
 
     /// A segment's value as readers know it: of now, or, while a fold is on its way to them, of
     /// before.
     fn pieces(&self, key: SegmentKey) -> Result<Option<Vec<u8>>> {
-        if let Some(found) = look(&self.db.begin_read()?, key)? {
+        if let Some(found) = look(self.rows.look()?.as_ref(), key)? {
             self.note(&found);
             return Ok(Some(found));
         }
         match self.before.read().as_ref() {
-            Some(before) => look(before, key),
+            Some(before) => look(before.as_ref(), key),
             None => Ok(None),
         }
     }
 
     /// The keys of all segments of which a piece is stored, in order.
     pub(crate) fn segment_keys(&self) -> Result<Vec<SegmentKey>> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(SEGMENTS).map_err(engine)?;
         let mut keys: Vec<SegmentKey> = Vec::new();
-        for row in table.iter().map_err(engine)? {
-            let key = row.map_err(engine)?.0.value();
+        self.rows.look()?.all(Kind::Segments, &mut |key, _| {
             let segment = key.first_chunk().copied();
             keys.extend(segment.filter(|segment| keys.last() != Some(segment)));
-        }
+            Ok(())
+        })?;
         Ok(keys)
     }
-}
 
-fn damaged_segment(key: &SegmentKey, why: &str) -> Error {
-    Error::damaged(format!("engine.redb, segment {}", hex(key)), why)
+    fn damaged_segment(&self, key: &SegmentKey, why: &str) -> Error {
+        self.damaged(format!("segment {}", hex(key)), why)
+    }
 }
 
 /// The key of a segment.
 pub(crate) fn segment_key(token: Token, meta: SegmentMeta) -> SegmentKey {
+    let mut key = [0; 28];
     let parts = token
         .into_iter()
         .chain(meta.month.to_be_bytes())
         .chain(meta.id.to_be_bytes());
-    filled(parts)
-}
-
-fn piece_key(segment: SegmentKey, piece: u16) -> PieceKey {
-    filled(segment.into_iter().chain(piece.to_be_bytes()))
-}
-
-fn filled<const N: usize>(bytes: impl Iterator<Item = u8>) -> [u8; N] {
-    let mut key = [0; N];
-    key.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    key.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
     key
 }
 
-/// Whether a key in the segments' table is that of a piece after the first, which has no nonce.
-pub(super) fn is_later_piece(table: &str, key: &[u8]) -> bool {
-    table == SEGMENTS.name() && !key.ends_with(&[0, 0])
+fn piece_key(segment: SegmentKey, piece: u16) -> Key {
+    Key::of(&[&segment, &piece.to_be_bytes()])
+}
+
+/// Whether a row is a piece after the first, which has no nonce.
+pub(super) fn is_later_piece(kind: Kind, key: &[u8]) -> bool {
+    kind == Kind::Segments && !key.ends_with(&[0, 0])
 }

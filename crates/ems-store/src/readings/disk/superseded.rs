@@ -4,10 +4,10 @@
 use ems_core::{reading::Reading, time::Timestamp};
 use ems_crypto::seal::Sealer;
 
-use super::{Disk, SUPERSEDED, Sealed, engine, hex, purge};
+use super::{Disk, Kind, Sealed, hex, purge};
 use crate::{
-    Error, Result,
-    embedded::{keys::Token, segment},
+    Result,
+    readings::{keys::Token, segment},
 };
 
 impl Disk {
@@ -43,24 +43,26 @@ impl Disk {
         token: Token,
         take: &mut dyn FnMut((Timestamp, Reading)),
     ) -> Result<u64> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(SUPERSEDED).map_err(engine)?;
-        let (from, until) = purge::keys_of::<24>(token);
+        let (from, until) = purge::keys_of(token, 24);
         let mut count = 0;
-        for row in table.range(from..=until).map_err(engine)? {
-            let (key, values) = row.map_err(engine)?;
-            let key = key.value();
-            let damaged = |why: String| {
-                Error::damaged(format!("engine.redb, replaced values {}", hex(&key)), why)
-            };
-            let content = sealer.open(&self.aad(&[b"superseded", &key]), values.value());
-            let content = content.map_err(|_| damaged("they do not open".into()))?;
-            let rows =
-                segment::decode_superseded(&content).map_err(|why| damaged(why.to_string()))?;
-            self.note(values.value());
-            count += u64::try_from(rows.len()).unwrap_or(u64::MAX);
-            rows.into_iter().for_each(&mut *take);
-        }
+        let look = self.rows.look()?;
+        look.range(
+            Kind::Superseded,
+            from.as_slice(),
+            until.as_slice(),
+            &mut |key, values| {
+                let damaged =
+                    |why: String| self.damaged(format!("replaced values {}", hex(key)), why);
+                let content = sealer.open(&self.aad(&[b"superseded", key]), values);
+                let content = content.map_err(|_| damaged("they do not open".into()))?;
+                let rows =
+                    segment::decode_superseded(&content).map_err(|why| damaged(why.to_string()))?;
+                self.note(values);
+                count += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+                rows.into_iter().for_each(&mut *take);
+                Ok(())
+            },
+        )?;
         Ok(count)
     }
 }

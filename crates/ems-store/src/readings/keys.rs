@@ -6,14 +6,13 @@
 //! told that it is destroyed.
 
 mod care;
-mod file;
+pub(crate) mod place;
 mod rows;
 mod status;
 
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,10 +28,9 @@ use ems_crypto::{
 use parking_lot::Mutex;
 
 use self::{
-    file::RingFile,
-    rows::{Change, PAGE, missing_page},
+    place::{RingPlace, Wrapped},
+    rows::{PAGE, missing_page},
 };
-use super::vfs::{EngineFile, Ground};
 use crate::{Error, Result, subject::Subject};
 
 /// A keyed hash of a name: all that a key of the engine shows.
@@ -42,17 +40,13 @@ pub(crate) type Token = [u8; 16];
 const PAGES_AHEAD: u32 = 16;
 /// What a raw key takes in the cache, about, in bytes.
 const CACHED_BYTES: u64 = 100;
-/// Bytes of the table of wrapped keys held by the engine.
-const CACHE_BYTES: usize = 16 << 20;
-/// Bytes of a row: token, page, nonce, wrapped key, tag.
-const ROW: usize = 80;
 /// The key that tokens are made with is the first one, at a token that no hash gives.
 const INDEX_TOKEN: Token = [0; 16];
 
 /// The open key tree.
 pub(crate) struct KeyTree {
-    file: RingFile,
-    wrapped: EngineFile,
+    place: Arc<dyn RingPlace>,
+    wrapped: Arc<dyn Wrapped>,
     index: IndexKey,
     /// Held by whoever changes the keyring or the pages, while the disk syncs too.
     changing: Mutex<Changing>,
@@ -62,6 +56,23 @@ pub(crate) struct KeyTree {
     care: Mutex<()>,
     hits: AtomicU64,
     misses: AtomicU64,
+}
+
+impl State {
+    /// Takes over a keyring that another process has changed.
+    fn take(&mut self, ring: Keyring) {
+        self.lives = lives(&ring);
+        self.ring = Arc::new(ring);
+    }
+}
+
+/// How often each subject's key was destroyed.
+fn lives(ring: &Keyring) -> HashMap<Token, u64> {
+    let mut lives = HashMap::new();
+    for entry in ring.destroyed() {
+        *lives.entry(entry.subject).or_insert(0) += 1;
+    }
+    lives
 }
 
 struct Changing {
@@ -77,38 +88,33 @@ struct State {
 }
 
 impl KeyTree {
-    /// Opens the key tree of a directory; makes a new one in an empty directory. A change of the
-    /// root key that has come to the new one is brought to its end, and so is a page's end.
+    /// Opens a key tree; makes a new one where there is none. `wrapped` is called once the keyring is
+    /// durable. A change of the root key that has come to the new one is brought to its end, and so is
+    /// a page's end.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the root key is wiped from memory when this returns"
     )]
-    pub(crate) fn open(ground: &Ground, dir: &Path, root: RootKey, now: Timestamp) -> Result<Self> {
-        let file = RingFile::new(&ground.vfs, dir);
-        let pages = dir.join("pages.redb");
-        let ring = match file.read(&root)? {
-            Some(ring) => ring,
-            None if ground.vfs.exists(&pages) => {
-                return Err(Error::damaged(
-                    "keyring",
-                    "it is gone, and its pages are not",
-                ));
+    pub(crate) fn open(
+        place: Arc<dyn RingPlace>,
+        wrapped: impl FnOnce() -> Result<Arc<dyn Wrapped>>,
+        root: RootKey,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let ring = loop {
+            if let Some(ring) = place.read(&root)? {
+                break ring;
             }
-            None => {
-                let mut ring = Keyring::new(&root, now.as_micros());
-                ring.add_pages(PAGES_AHEAD);
-                file.write(&ring)?;
-                ring
+            let mut ring = Keyring::new(&root, now.as_micros());
+            ring.add_pages(PAGES_AHEAD);
+            if place.write(&ring, None)? {
+                break ring;
             }
         };
-        let wrapped = EngineFile::open(ground, &pages, CACHE_BYTES)?;
-        rows::prepare(&wrapped)?;
-        let mut lives = HashMap::new();
-        for entry in ring.destroyed() {
-            *lives.entry(entry.subject).or_insert(0) += 1;
-        }
+        let wrapped = wrapped()?;
+        let lives = lives(&ring);
         let mut tree = Self {
-            file,
+            place,
             wrapped,
             // Until the real one is read, below: nothing is named before that.
             index: IndexKey::derive(&DataKey::from_bytes([0; 32]), "tokens"),
@@ -126,7 +132,7 @@ impl KeyTree {
         tree.ensure_tokens(&[INDEX_TOKEN])?;
         let key = tree
             .key_of(INDEX_TOKEN)?
-            .ok_or_else(|| Error::damaged("pages.redb", "the index key is gone"))?;
+            .ok_or_else(|| Error::damaged("wrapped keys", "the index key is gone"))?;
         tree.index = IndexKey::derive(&key, "tokens");
         Ok(tree)
     }
@@ -179,7 +185,7 @@ impl KeyTree {
     /// The key of a subject that must have one.
     pub(crate) fn existing(&self, subject: &Subject) -> Result<DataKey> {
         self.key(subject)?
-            .ok_or_else(|| Error::damaged("pages.redb", "a subject's key is gone"))
+            .ok_or_else(|| Error::damaged("wrapped keys", "a subject's key is gone"))
     }
 
     /// Gives keys to those subjects that have none. Durable when it returns.
@@ -198,12 +204,35 @@ impl KeyTree {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(key.clone()));
         }
-        let found = rows::find(&self.wrapped, &state.ring, token)?;
+        let found = match rows::find(self.wrapped.as_ref(), &state.ring, token) {
+            Err(error @ Error::Damaged { .. }) => {
+                // It may lie under a page that another process has made.
+                let Some(ring) = self.place.newer(state.ring.generation())? else {
+                    return Err(error);
+                };
+                state.take(ring);
+                rows::find(self.wrapped.as_ref(), &state.ring, token)?
+            }
+            found => found?,
+        };
         if let Some(key) = &found {
             self.misses.fetch_add(1, Ordering::Relaxed);
             state.cache.put(token, key.clone());
         }
         Ok(found)
+    }
+
+    /// Takes over what other processes have changed of the keyring, and forgets the keys of some
+    /// subjects: they may be destroyed.
+    pub(crate) fn refresh(&self, forgotten: &[Token]) -> Result<()> {
+        let mut state = self.state.lock();
+        if let Some(ring) = self.place.newer(state.ring.generation())? {
+            state.take(ring);
+        }
+        forgotten
+            .iter()
+            .for_each(|token| drop(state.cache.pop(token)));
+        Ok(())
     }
 
     /// Takes the keys of some subjects' tokens, ascending, into the cache: together they cost a
@@ -214,7 +243,7 @@ impl KeyTree {
             .filter(|token| !state.cache.contains(token))
             .collect();
         let ring = Arc::clone(&state.ring);
-        rows::find_all(&self.wrapped, &ring, &tokens, &mut |token, key| {
+        rows::find_all(self.wrapped.as_ref(), &ring, &tokens, &mut |token, key| {
             self.misses.fetch_add(1, Ordering::Relaxed);
             state.cache.put(token, key);
         })
@@ -222,58 +251,73 @@ impl KeyTree {
 
     fn ensure_tokens(&self, tokens: &[Token]) -> Result<()> {
         let mut changing = self.changing.lock();
-        let room = self.wrapped.expect_room(tokens.len(), tokens.len() * ROW);
-        let change = Change::begin(&self.wrapped)?;
-        let missing = change.missing(tokens)?;
-        if missing.is_empty() {
-            return change.abort();
+        loop {
+            let missing = rows::missing(self.wrapped.as_ref(), tokens)?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            self.wrapped.expect_room(missing.len())?;
+            let made: Vec<(Token, DataKey)> = missing
+                .into_iter()
+                .map(|token| (token, DataKey::generate()))
+                .collect();
+            let pages = self.pages_with_room(&mut changing, made.len())?;
+            if self.lay(&made, &pages)? {
+                let mut state = self.state.lock();
+                for (token, key) in made {
+                    state.cache.put(token, key);
+                }
+                return Ok(());
+            }
+            self.refresh(&[])?;
+            changing.filling = 0;
         }
-        room?;
-        let made: Vec<(Token, DataKey)> = missing
-            .into_iter()
-            .map(|token| (token, DataKey::generate()))
-            .collect();
-        let mut rest = made.as_slice();
-        while !rest.is_empty() {
-            let (page, free) = self.page_with_room(&mut changing, &change, rest.len())?;
-            let (now, later) = rest.split_at(free.min(rest.len()));
-            let ring = self.ring();
-            let kek = ring.page(page).ok_or_else(|| missing_page(page))?;
-            change.put(kek, page, now)?;
-            rest = later;
-        }
-        change.commit()?;
-        let mut state = self.state.lock();
-        for (token, key) in made {
-            state.cache.put(token, key);
-        }
-        Ok(())
     }
 
-    /// The first page with room and how many keys it takes; made (and durable) where there is none.
-    fn page_with_room(
-        &self,
-        changing: &mut Changing,
-        change: &Change,
-        wanted: usize,
-    ) -> Result<(u32, usize)> {
-        let free = |used: u32| usize::try_from(PAGE.saturating_sub(used)).unwrap_or(0);
-        for page in self.ring().open_pages(changing.filling) {
-            let used = change.used(page)?;
-            if used < PAGE {
-                changing.filling = page;
-                return Ok((page, free(used)));
+    /// Lays new keys on pages, whole or not at all. False where another process was first.
+    fn lay(&self, made: &[(Token, DataKey)], pages: &[(u32, u32)]) -> Result<bool> {
+        let ring = self.ring();
+        self.wrapped.change(&mut |change| {
+            let mut rest = made;
+            for (page, used) in pages {
+                let free = usize::try_from(PAGE.saturating_sub(*used)).unwrap_or(0);
+                let (now, later) = rest.split_at(free.min(rest.len()));
+                rest = later;
+                let kek = ring.page(*page).ok_or_else(|| missing_page(*page))?;
+                let row =
+                    |(token, key): &(Token, DataKey)| (*token, rows::wrap(kek, *token, *page, key));
+                let laid: Vec<(Token, Vec<u8>)> = now.iter().map(row).collect();
+                let more = u32::try_from(laid.len()).unwrap_or(u32::MAX);
+                if !change.insert(&laid)? || !change.set_used(*page, *used, used + more)? {
+                    return Ok(false);
+                }
+            }
+            Ok(rest.is_empty())
+        })
+    }
+
+    /// Pages with room for some keys, and how many each holds; made (and durable) where there are
+    /// too few.
+    fn pages_with_room(&self, changing: &mut Changing, wanted: usize) -> Result<Vec<(u32, u32)>> {
+        let mut left = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let mut found = Vec::new();
+        let open: Vec<u32> = self.ring().open_pages(changing.filling).collect();
+        for (page, used) in open.iter().zip(self.wrapped.used(&open)?) {
+            if used < PAGE && left > 0 {
+                if found.is_empty() {
+                    changing.filling = *page;
+                }
+                found.push((*page, used));
+                left = left.saturating_sub(PAGE - used);
             }
         }
-        let wanted = u32::try_from(wanted)
-            .unwrap_or(u32::MAX)
-            .div_ceil(PAGE)
-            .max(PAGES_AHEAD);
-        let added = self.change_ring(changing, |ring| Ok(ring.add_pages(wanted)))?;
-        let page = added.first().copied();
-        let page = page.ok_or_else(|| Error::Engine("no more key pages".into()))?;
-        changing.filling = page;
-        Ok((page, free(0)))
+        if left > 0 {
+            let pages = left.div_ceil(PAGE).max(PAGES_AHEAD);
+            let added = self.change_ring(changing, |ring| Ok(ring.add_pages(pages)))?;
+            let added = added.into_iter().map(|page| (page, 0));
+            found.extend(added.take(usize::try_from(left.div_ceil(PAGE)).unwrap_or(usize::MAX)));
+        }
+        Ok(found)
     }
 
     /// The keyring as it is now.
@@ -281,17 +325,23 @@ impl KeyTree {
         Arc::clone(&self.state.lock().ring)
     }
 
-    /// Changes the keyring: in the file first, durably, then in memory.
+    /// Changes the keyring: in its place first, durably, then in memory. Where another process was
+    /// first, the change is made to what that one left.
     fn change_ring<T>(
         &self,
         _changing: &mut Changing,
-        change: impl FnOnce(&mut Keyring) -> Result<T>,
+        change: impl Fn(&mut Keyring) -> Result<T>,
     ) -> Result<T> {
-        let mut ring = Keyring::clone(&self.ring());
-        let changed = change(&mut ring)?;
-        self.file.write(&ring)?;
-        self.state.lock().ring = Arc::new(ring);
-        Ok(changed)
+        loop {
+            let mut ring = Keyring::clone(&self.ring());
+            let before = ring.generation();
+            let changed = change(&mut ring)?;
+            if self.place.write(&ring, Some(before))? {
+                self.state.lock().ring = Arc::new(ring);
+                return Ok(changed);
+            }
+            self.refresh(&[])?;
+        }
     }
 
     /// The numbers of the journals that have a key, ascending.
@@ -335,20 +385,20 @@ impl KeyTree {
         let ring = self.ring();
         let (mut count, mut faults) = (0, Vec::new());
         let mut on_page: HashMap<u32, u32> = HashMap::new();
-        rows::each(&self.wrapped, &mut |row| {
+        self.wrapped.each(&mut |token, row| {
             count += 1;
-            row.page
+            rows::page_of(row)
                 .into_iter()
                 .for_each(|page| *on_page.entry(page).or_insert(0) += 1);
-            if let Err(why) = row.unwrap(&ring) {
+            if let Err(why) = rows::unwrap(&ring, token, row) {
                 faults.push(why.to_string());
             }
         })?;
         let pages: Vec<u32> = on_page.keys().copied().collect();
-        for (page, used) in pages.iter().zip(rows::used(&self.wrapped, &pages)?) {
+        for (page, used) in pages.iter().zip(self.wrapped.used(&pages)?) {
             if on_page.get(page) != Some(&used) {
                 faults.push(format!(
-                    "pages.redb, page {page}: the number of its keys is not as it was written"
+                    "wrapped keys, page {page}: their number is not as it was written"
                 ));
             }
         }

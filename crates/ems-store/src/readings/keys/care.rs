@@ -2,7 +2,7 @@
 //!
 //! The end of a page, in steps that each are durable before the next: the page takes no more keys,
 //! and a page that follows it has a key (keyring); its keys are wrapped under the new page's key
-//! (one transaction of `pages.redb`); the old page's key is gone (keyring). After a crash between
+//! (one change); the old page's key is gone (keyring). After a crash between
 //! two of them the page is still marked, and the next start goes on from there.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use ems_core::time::Timestamp;
 use ems_crypto::keyring::{Destroyed, Keyring, RootChange, RootKey};
 
-use super::{KeyTree, Token, rows, rows::Change};
+use super::{KeyTree, Token, rows};
 use crate::{Error, Result};
 
 /// Pages that are rewritten in one step: those who need a new key wait for it, some milliseconds.
@@ -52,7 +52,9 @@ impl KeyTree {
         self.change_ring(&mut changing, |ring| {
             ring.settle_root(root, now.as_micros());
             Ok(())
-        })
+        })?;
+        self.place.settled(root);
+        Ok(())
     }
 
     /// Begins a rotation of all pages, unless one is under way; tells whether one was.
@@ -77,13 +79,15 @@ impl KeyTree {
     /// old ones. Returns how many pages were replaced and how many keys were wrapped anew.
     pub(crate) fn rotate(&self, now: Timestamp) -> Result<(u64, u64)> {
         let _one = self.care.lock();
+        self.refresh(&[])?;
         let pages = self.state.lock().ring.to_rotate();
         let mut by_page: BTreeMap<u32, Vec<Token>> = BTreeMap::new();
         for page in &pages {
             by_page.insert(*page, Vec::new());
         }
         // From here on none of them takes a key, so nothing is missed.
-        for (page, token) in rows::on_pages(&self.wrapped, &pages)? {
+        self.wrapped.close(&pages)?;
+        for (page, token) in rows::on_pages(self.wrapped.as_ref(), &pages)? {
             by_page.entry(page).or_default().push(token);
         }
         let (mut replaced, mut moved) = (0, 0);
@@ -108,23 +112,21 @@ impl KeyTree {
     /// is only noted as destroyed.
     pub(crate) fn destroy(&self, subject: Token, data: Token, now: Timestamp) -> Result<()> {
         let _one = self.care.lock();
+        self.refresh(&[])?;
         let entry = Destroyed {
             subject,
             data,
             at: now.as_micros(),
         };
         let note = |ring: &mut Keyring| ring.note_destroyed(entry);
-        let page = rows::page(&self.wrapped, subject)?;
+        let page = rows::page(self.wrapped.as_ref(), subject)?;
         match page {
             Some(page) => self.replace_pages(&[page], Some(subject), note)?,
             None => self.remove(&[], note)?,
         }
         let mut state = self.state.lock();
         state.cache.pop(&subject);
-        let lives = state.ring.destroyed().iter();
-        let lives = lives.filter(|entry| entry.subject == subject).count();
-        let lives = u64::try_from(lives).unwrap_or(u64::MAX);
-        state.lives.insert(subject, lives);
+        state.lives = super::lives(&state.ring);
         Ok(())
     }
 
@@ -132,11 +134,11 @@ impl KeyTree {
         &self,
         pages: &[u32],
         without: Option<Token>,
-        then: impl FnOnce(&mut Keyring),
+        then: impl Fn(&mut Keyring),
     ) -> Result<()> {
         self.retire(pages)?;
         let mut by_page: BTreeMap<u32, Vec<Token>> = BTreeMap::new();
-        for (page, token) in rows::on_pages(&self.wrapped, pages)? {
+        for (page, token) in rows::on_pages(self.wrapped.as_ref(), pages)? {
             by_page.entry(page).or_default().push(token);
         }
         let all: Vec<(u32, Vec<Token>)> = by_page.into_iter().collect();
@@ -150,7 +152,8 @@ impl KeyTree {
         self.change_ring(&mut changing, |ring| {
             ring.retire_pages(pages);
             Ok(())
-        })
+        })?;
+        self.wrapped.close(pages)
     }
 
     /// Moves the keys of retiring pages to new ones, and leaves one key out for ever.
@@ -167,31 +170,50 @@ impl KeyTree {
             added = self.change_ring(&mut changing, |ring| Ok(ring.add_pages(wanted)))?;
         }
         let ring = self.ring();
-        let change = Change::begin(&self.wrapped)?;
         let mut moved = 0;
-        for ((old, tokens), new) in pages.iter().filter(filled).zip(added) {
-            let mut used = 0;
-            for token in tokens {
-                if without == Some(*token) {
-                    change.remove(*token)?;
-                } else if change.rewrap(&ring, *token, new)? {
-                    used += 1;
+        let done = self.wrapped.change(&mut |change| {
+            moved = 0;
+            for ((old, tokens), new) in pages.iter().filter(filled).zip(&added) {
+                let kek = ring.page(*new).ok_or_else(|| rows::missing_page(*new))?;
+                let (mut anew, mut fault) = (Vec::new(), Ok(()));
+                change.get(tokens, &mut |token, row| {
+                    if without == Some(token) {
+                        return;
+                    }
+                    match rows::unwrap(&ring, token, row) {
+                        Ok(key) => anew.push((token, rows::wrap(kek, token, *new, &key))),
+                        Err(error) => fault = Err(error),
+                    }
+                })?;
+                fault?;
+                change.replace(&anew)?;
+                for gone in tokens.iter().filter(|token| without == Some(**token)) {
+                    change.remove(*gone)?;
                 }
+                let used = u32::try_from(anew.len()).unwrap_or(u32::MAX);
+                let there = change.used(*new)?;
+                change.end_page(*old)?;
+                if !change.set_used(*new, there, there + used)? {
+                    return Ok(false);
+                }
+                moved += u64::from(used);
             }
-            change.set_used(*old, None)?;
-            change.set_used(new, Some(used))?;
-            moved += u64::from(used);
-        }
-        for (empty, _) in pages.iter().filter(|page| !filled(page)) {
-            change.set_used(*empty, None)?;
-        }
-        change.commit()?;
+            for (empty, _) in pages.iter().filter(|page| !filled(page)) {
+                change.end_page(*empty)?;
+            }
+            Ok(true)
+        })?;
         changing.filling = 0;
-        Ok(moved)
+        if done {
+            return Ok(moved);
+        }
+        Err(Error::Unavailable(
+            "the keys are being changed by another process".into(),
+        ))
     }
 
     /// Destroys the keys of pages that hold nothing any more.
-    pub(super) fn remove(&self, pages: &[u32], then: impl FnOnce(&mut Keyring)) -> Result<()> {
+    pub(super) fn remove(&self, pages: &[u32], then: impl Fn(&mut Keyring)) -> Result<()> {
         let mut changing = self.changing.lock();
         self.change_ring(&mut changing, |ring| {
             ring.remove_pages(pages);

@@ -21,13 +21,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::{
-    Options,
     disk::Disk,
     keys::{KeyTree, Token},
     manifest::SegmentMeta,
     meter::{Meter, State},
     table::Layer,
-    vfs::Ground,
 };
 use crate::{Columns, Error, Piece, Record, Result, Superseded, Table, subject::Subject};
 
@@ -36,8 +34,6 @@ const CACHED: usize = 32;
 
 /// The shared state of an open embedded store.
 pub(crate) struct Engine {
-    pub(crate) options: Options,
-    pub(crate) ground: Ground,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Arc<KeyTree>,
     pub(crate) disk: Disk,
@@ -111,13 +107,7 @@ impl LedgerTail {
 
 impl Engine {
     /// Loads what is folded.
-    pub(crate) fn load(
-        options: Options,
-        ground: Ground,
-        clock: Arc<dyn Clock>,
-        keys: Arc<KeyTree>,
-        disk: Disk,
-    ) -> Result<Self> {
+    pub(crate) fn load(clock: Arc<dyn Clock>, keys: Arc<KeyTree>, disk: Disk) -> Result<Self> {
         let mut records = RecordSet::default();
         let mut fault = None;
         let mut take = |table: Table, record: Record| {
@@ -134,8 +124,6 @@ impl Engine {
         let head = disk.head()?;
         let cached = std::num::NonZeroUsize::new(CACHED).unwrap_or(std::num::NonZeroUsize::MIN);
         Ok(Self {
-            options,
-            ground,
             clock,
             keys,
             disk,
@@ -415,10 +403,7 @@ impl Engine {
             .unwrap_or(usize::MAX)
             .min(limit);
         if found.len() < expected {
-            return Err(Error::damaged(
-                "engine.redb, ledger",
-                "entries are gone from its end",
-            ));
+            return Err(self.disk.damaged("ledger", "entries are gone from its end"));
         }
         found.truncate(expected);
         found.extend(tail.range(tail.first, limit - expected).unwrap_or_default());

@@ -5,10 +5,7 @@ use std::sync::atomic::Ordering;
 use ems_core::time::Timestamp;
 use ems_crypto::keyring::{Keyring, RootChange};
 
-use super::{
-    KeyTree,
-    rows::{self, PAGE},
-};
+use super::{KeyTree, rows::PAGE};
 use crate::{KeyringStatus, Result};
 
 impl KeyTree {
@@ -16,9 +13,9 @@ impl KeyTree {
     pub(crate) fn status(&self) -> Result<KeyringStatus> {
         let state = self.state.lock();
         let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let subjects = rows::count(&self.wrapped)?;
+        let subjects = self.wrapped.count()?;
         let open: Vec<u32> = state.ring.open_pages(0).collect();
-        let used = rows::used(&self.wrapped, &open)?;
+        let used = self.wrapped.used(&open)?;
         let free = used.iter().map(|used| PAGE.saturating_sub(*used));
         Ok(KeyringStatus {
             instance: state.ring.instance(),
