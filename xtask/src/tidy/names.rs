@@ -14,7 +14,7 @@ struct Home {
     message: &'static str,
 }
 
-const HOMES: [Home; 4] = [
+const HOMES: [Home; 5] = [
     Home {
         names: &[
             "aws_lc_rs",
@@ -32,6 +32,13 @@ const HOMES: [Home; 4] = [
     Home {
         names: &["redb"],
         paths: &["crates/ems-store/"],
+        free_in_tests: false,
+        message: "only ems-store names a database",
+    },
+    Home {
+        names: &["mongodb", "bson"],
+        // The test kit starts the real server and looks into it.
+        paths: &["crates/ems-store/", "crates/ems-testkit/"],
         free_in_tests: false,
         message: "only ems-store names a database",
     },
@@ -138,6 +145,11 @@ mod tests {
             1
         );
         assert_eq!(found("crates/ems-store/src/a.rs", "use redb::Database;"), 0);
+        let driver = "let client = mongodb::Client::with_uri_str(uri);";
+        assert_eq!(found("crates/ems-server/src/a.rs", driver), 1);
+        assert_eq!(found("crates/ems/tests/it/a.rs", driver), 1);
+        assert_eq!(found("crates/ems-store/src/a.rs", driver), 0);
+        assert_eq!(found("crates/ems-testkit/src/a.rs", driver), 0);
         assert_eq!(found("crates/ems-guard/src/a.rs", "use axum::Router;"), 1);
         assert_eq!(found("crates/ems/src/main.rs", "hyper_util::rt::x()"), 1);
         assert_eq!(
