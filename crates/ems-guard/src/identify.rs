@@ -115,6 +115,7 @@ impl Identities {
     /// [`Error::Auth`]; [`Error::Store`] where the store cannot be asked.
     pub async fn bearer(&self, token: &str, now: Timestamp) -> Result<Arc<Principal>> {
         let digest = sha256(token.as_bytes());
+        self.cache.see(self.store.records.changed_by_others());
         if let Some(principal) = self.cache.get(&digest, now) {
             return Ok(principal);
         }
@@ -162,6 +163,7 @@ impl Identities {
     /// too many keys of the key file wait to be verified.
     pub async fn api_key(&self, text: &str, now: Timestamp) -> Result<Arc<Principal>> {
         let digest = sha256(text.as_bytes());
+        self.cache.see(self.store.records.changed_by_others());
         if let Some(principal) = self.cache.get(&digest, now) {
             return Ok(principal);
         }

@@ -231,6 +231,10 @@ impl Commit for MeteredCommit {
         Ok(outcome)
     }
 
+    async fn fresh(&self) -> ems_store::Result<()> {
+        self.inner.fresh().await
+    }
+
     async fn close(&self) -> ems_store::Result<()> {
         self.inner.close().await
     }

@@ -17,7 +17,6 @@ mod writer;
 
 use std::{
     fmt::Debug,
-    ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -330,6 +329,11 @@ impl Commit for Embedded {
             .await
     }
 
+    async fn fresh(&self) -> Result<()> {
+        // One process has the store, and what it commits is seen at once.
+        Ok(())
+    }
+
     async fn close(&self) -> Result<()> {
         let closed = self.ask(Request::Close).await;
         let thread = self.thread.lock().take();
@@ -382,18 +386,7 @@ impl Records for Embedded {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Record>> {
-        let records = self.engine.records.read();
-        let Some(rows) = records.tables.get(&table) else {
-            return Ok(Vec::new());
-        };
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let rows = rows
-            .range::<str, _>((from, Bound::Unbounded))
-            .take_while(|(id, _)| id.starts_with(prefix));
-        Ok(rows.take(limit).map(|(_, record)| record.clone()).collect())
+        Ok(self.engine.records.read().list(table, prefix, after, limit))
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Error {
         /// The format read here.
         known: u16,
     },
+    /// What the store is to stand on must not be used.
+    #[error("{0}")]
+    Refused(String),
     /// The operating system refused.
     #[error("{place}: {source}")]
     Io {

@@ -10,6 +10,8 @@ mod contract;
 pub mod embedded;
 mod error;
 mod keyring;
+pub mod migrate;
+pub mod mongo;
 mod readings;
 pub mod shared;
 pub mod subject;

@@ -25,6 +25,10 @@ pub trait Commit: Send + Sync {
     /// to every read that begins after it returned. Concurrent commits share one fsync.
     async fn commit(&self, batch: Batch) -> Result<Outcome>;
 
+    /// When it returns, reads see every commit that had returned when it was called, in whichever
+    /// process. Without it they see those of this process, and those of others a moment later.
+    async fn fresh(&self) -> Result<()>;
+
     /// Stops taking writes, finishes those taken, folds what is open, closes. Later commits answer
     /// [`crate::Error::Unavailable`].
     async fn close(&self) -> Result<()>;
@@ -81,6 +85,12 @@ pub trait Segments: Send + Sync {
 pub trait Records: Send + Sync {
     /// The record of an id. Sees every commit that returned before.
     async fn get(&self, table: Table, id: &str) -> Result<Option<Record>>;
+
+    /// Grows whenever another process has changed a user, a key or a session, once that can be seen
+    /// here.
+    fn changed_by_others(&self) -> u64 {
+        0
+    }
 
     /// Records in the order of their ids (bytes): those that begin with `prefix` and come after
     /// `after`, at most `limit`.

@@ -28,6 +28,8 @@ const SLOTS: u64 = 64;
 pub(super) struct Cache {
     entries: Mutex<LruCache<[u8; 32], Entry>>,
     generations: Vec<AtomicU64>,
+    /// How many changes other processes had made when everything was forgotten last.
+    others: AtomicU64,
     hasher: RandomState,
 }
 
@@ -50,7 +52,15 @@ impl Cache {
         Self {
             entries: Mutex::new(LruCache::new(CAPACITY)),
             generations: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            others: AtomicU64::new(0),
             hasher: RandomState::new(),
+        }
+    }
+
+    /// Forgets everything, where other processes have changed users, keys or sessions since.
+    pub(super) fn see(&self, others: u64) {
+        if self.others.swap(others, Ordering::SeqCst) != others {
+            self.forget_all();
         }
     }
 
@@ -130,6 +140,16 @@ mod tests {
         let mut principal = Principal::local(0);
         principal.expires_at = expires.map(at);
         Arc::new(principal)
+    }
+
+    #[test]
+    fn forgets_when_another_process_has_changed_something() {
+        let cache = Cache::new();
+        cache.put([1; 32], cache.mark("a"), &principal(None), at(100));
+        cache.see(0);
+        assert!(cache.get(&[1; 32], at(101)).is_some());
+        cache.see(1);
+        assert!(cache.get(&[1; 32], at(101)).is_none());
     }
 
     #[test]

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use ems_core::{audit::AuditEvent, meter::MeterId};
 use ems_crypto::keyring::RootKey;
 
-use super::{Embedded, erase::Erasure};
+use super::{Embedded, erase};
 use crate::{
     Error, KeyringStatus, Keys, Result, RotatedPages, Subjects as _, Table,
-    readings::{engine::Engine, queue::Request},
+    readings::{engine::Engine, erasure::Erasure, queue::Request},
     subject::Subject,
 };
 
@@ -65,7 +65,7 @@ impl Keys for Embedded {
             self.ask(|answer| Request::Commit(batch, answer)).await?;
         }
         let (engine, requests) = (Arc::clone(&self.engine), self.requests.clone());
-        let finish = move || erasure.finish(&engine, &requests, &note);
+        let finish = move || erase::finish(&erasure, &engine, &requests, &note);
         let done = tokio::task::spawn_blocking(finish).await;
         done.map_err(|error| Error::Engine(error.to_string()))??;
         Ok(true)

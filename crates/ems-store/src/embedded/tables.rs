@@ -104,6 +104,14 @@ impl Rows for Tables {
         Ok(self.format()?.is_none())
     }
 
+    fn folds_ledger(&self) -> bool {
+        true
+    }
+
+    fn entries(&self, _from: u64, _limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+
     fn records(&self) -> &[Kind] {
         // All in one table, whatever they are.
         &[Kind::Records(Table::Meters)]

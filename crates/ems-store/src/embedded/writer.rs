@@ -19,7 +19,7 @@ use crate::{
     readings::{
         fold::FoldJob,
         guarded::guarded,
-        plan::Plan,
+        plan::{Plan, Written as _},
         queue::{Next, Queue, Request, Waiting},
     },
 };
@@ -74,6 +74,7 @@ impl Writer {
     fn run(mut self) {
         loop {
             match self.queue.next() {
+                Next::Order(never) => match never {},
                 Next::Commit(group) => {
                     self.commit(group);
                     self.fold_if_full();
@@ -143,7 +144,7 @@ impl Writer {
         }
         let engine = Arc::clone(&self.base.engine);
         let (sequence, now) = (self.sequence + 1, engine.clock.now());
-        let mut plan = Plan::new(&engine, sequence, now);
+        let mut plan: Plan<'_> = Plan::new(&engine, sequence, now);
         let mut outcomes = Vec::with_capacity(group.len());
         for (place, (batch, _)) in group.iter().enumerate() {
             match guarded(|| plan.add(batch)) {

@@ -10,7 +10,10 @@ use ems_core::{
     time::{TimeRange, Timestamp},
 };
 
-use super::wire::{Malformed, Reader, Writer};
+use super::{
+    plan::Written,
+    wire::{Malformed, Reader, Writer},
+};
 use crate::{Batch, Deletion, Expect, RecordChange, Table};
 
 /// One batch as the journal keeps it. Ledger entries are in their final form.
@@ -55,18 +58,24 @@ pub(crate) struct GroupWriter {
 }
 
 impl GroupWriter {
-    /// Adds a batch with the records and ledger entries that it turned out to have.
-    pub(crate) fn add(&mut self, batch: &Batch, records: &[RecordChange], ledger: &[Vec<u8>]) {
+    /// Adds an entry of these parts.
+    pub(crate) fn put(
+        &mut self,
+        batch: (&[Deletion], &ReadingBatch),
+        records: &[&RecordChange],
+        ledger: &[Vec<u8>],
+    ) {
         self.entries += 1;
+        let (deletions, readings) = batch;
         let out = &mut self.body;
-        out.count(batch.deletions.len());
-        for deletion in &batch.deletions {
+        out.count(deletions.len());
+        for deletion in deletions {
             out.bytes(deletion.meter.as_str().as_bytes());
             out.zigzag(deletion.range.start().as_micros());
             out.zigzag(deletion.range.end().as_micros());
         }
-        out.count(batch.readings.groups().len());
-        for (meter, readings) in batch.readings.groups() {
+        out.count(readings.groups().len());
+        for (meter, readings) in readings.groups() {
             out.bytes(meter.as_str().as_bytes());
             put_readings(out, readings.iter());
         }
@@ -80,11 +89,6 @@ impl GroupWriter {
         }
     }
 
-    /// Whether it holds no batch.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries == 0
-    }
-
     /// The content of the journal's record.
     pub(crate) fn finish(&self, sequence: u64, at: Timestamp) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(self.body.0.len() + 32));
@@ -93,6 +97,17 @@ impl GroupWriter {
         out.count(self.entries);
         out.0.extend_from_slice(&self.body.0);
         out.0
+    }
+}
+
+impl Written for GroupWriter {
+    fn add(&mut self, batch: &Batch, records: &[RecordChange], ledger: &[Vec<u8>]) {
+        let records: Vec<&RecordChange> = records.iter().collect();
+        self.put((&batch.deletions, &batch.readings), &records, ledger);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries == 0
     }
 }
 

@@ -23,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::{
     head::Tally,
+    runs::Stored,
     segments::{SegmentKey, segment_key},
 };
 use super::{
@@ -154,7 +155,9 @@ impl Disk {
     /// Opens what a backend keeps; begins it where there is nothing.
     pub(crate) fn open(rows: Arc<dyn Rows>, keys: Arc<KeyTree>) -> Result<Self> {
         let subjects = ["head", "records", "ledger"].map(Subject::Table);
-        keys.ensure(&subjects)?;
+        if rows.is_new()? {
+            keys.ensure(&subjects)?;
+        }
         let records_owner = keys.subject_token(&Subject::Table("records"));
         let [head, records, ledger] = subjects.map(|subject| keys.existing(&subject));
         let head = head?;
@@ -202,6 +205,26 @@ impl Disk {
         }
         *self.before.write() = None;
         written
+    }
+
+    /// Takes over what another process has written: `advance` makes it what is there now, `seen` lets
+    /// readers know; until it returns, they find what was there before.
+    pub(crate) fn follow(
+        &self,
+        advance: impl FnOnce(),
+        seen: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        *self.before.write() = Some(self.rows.look()?);
+        advance();
+        let seen = seen();
+        *self.before.write() = None;
+        seen
+    }
+
+    /// Whether the ledger is folded as the rest is; if not, the backend keeps its entries as they
+    /// came.
+    pub(crate) fn folds_ledger(&self) -> bool {
+        self.rows.folds_ledger()
     }
 
     /// Gives back the room that the rows do not need.

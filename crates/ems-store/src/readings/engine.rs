@@ -2,7 +2,7 @@
 //! newer than it in memory.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -20,8 +20,9 @@ use ems_crypto::{hash::IndexKey, seal::Sealer};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+pub(crate) use super::memory::{Entries, LedgerTail, RecordSet};
 use super::{
-    disk::Disk,
+    disk::{Disk, Stored},
     keys::{KeyTree, Token},
     manifest::SegmentMeta,
     meter::{Meter, State},
@@ -31,6 +32,8 @@ use crate::{Columns, Error, Piece, Record, Result, Superseded, Table, subject::S
 
 /// Whole segments and blocks held decoded, for scans that come again: some 900 KB each at most.
 const CACHED: usize = 32;
+/// Meters that are looked for together.
+const TOGETHER: usize = 1000;
 
 /// The shared state of an open embedded store.
 pub(crate) struct Engine {
@@ -53,56 +56,6 @@ pub(crate) struct Engine {
 enum Place {
     Segment(u64),
     Run(u64),
-}
-
-/// All records, in memory, and which of them the disk does not have yet.
-#[derive(Default)]
-pub(crate) struct RecordSet {
-    pub(crate) tables: HashMap<Table, BTreeMap<Arc<str>, Record>>,
-    pub(crate) changed: HashSet<(Table, Arc<str>)>,
-}
-
-impl RecordSet {
-    /// The record of an id.
-    pub(crate) fn get(&self, table: Table, id: &str) -> Option<&Record> {
-        self.tables.get(&table)?.get(id)
-    }
-
-    /// Puts a record, or takes one away.
-    pub(crate) fn apply(&mut self, table: Table, id: Arc<str>, record: Option<Record>) {
-        let rows = self.tables.entry(table).or_default();
-        match record {
-            Some(record) => drop(rows.insert(Arc::clone(&id), record)),
-            None => drop(rows.remove(&id)),
-        }
-        self.changed.insert((table, id));
-    }
-}
-
-/// Ledger entries, each with its index.
-pub(crate) type Entries = Vec<(u64, Arc<[u8]>)>;
-
-/// Ledger entries that the disk does not have yet.
-#[derive(Default)]
-pub(crate) struct LedgerTail {
-    /// The index of the first.
-    pub(crate) first: u64,
-    pub(crate) entries: Vec<Arc<[u8]>>,
-}
-
-impl LedgerTail {
-    /// Entries from `from` on, at most `limit`; `None` where the first is not among these.
-    fn range(&self, from: u64, limit: usize) -> Option<Entries> {
-        let skip = usize::try_from(from.checked_sub(self.first)?).ok()?;
-        let rest = self.entries.get(skip..).unwrap_or_default();
-        let entry = |(index, entry): (u64, &Arc<[u8]>)| (index, Arc::clone(entry));
-        Some((from..).zip(rest).take(limit).map(entry).collect())
-    }
-
-    /// The index after the last.
-    pub(crate) fn end(&self) -> u64 {
-        self.first + u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
-    }
 }
 
 impl Engine {
@@ -183,6 +136,85 @@ impl Engine {
         ))
     }
 
+    /// Makes ready those of some meters that are not in memory, together: one by one each would be
+    /// looked for by itself. What is wrong with one is told to whoever needs it.
+    pub(crate) fn load_all(&self, ids: &[&MeterId]) -> Result<()> {
+        let absent: Vec<&MeterId> = {
+            let meters = self.meters.read();
+            let absent = ids.iter().filter(|id| !meters.contains_key(**id));
+            absent.copied().collect()
+        };
+        if absent.len() < 2 {
+            return Ok(());
+        }
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
+        for ids in absent.chunks(TOGETHER) {
+            let mut found = Vec::with_capacity(ids.len());
+            self.stored(ids, &mut |id, token, stored| {
+                if let Ok((manifest, young)) = stored {
+                    found.push(Arc::new(Meter {
+                        id: id.clone(),
+                        token,
+                        pseudonym: OnceLock::new(),
+                        state: RwLock::new(State::of(manifest, &young)),
+                    }));
+                }
+            })?;
+            let mut meters = self.meters.write();
+            if self.forgotten.load(Ordering::SeqCst) != forgotten {
+                return Ok(());
+            }
+            for meter in found {
+                meters.entry(meter.id.clone()).or_insert(meter);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands what is stored of some meters that have a key to `take`.
+    fn stored(
+        &self,
+        ids: &[&MeterId],
+        take: &mut dyn FnMut(&MeterId, Token, Result<Stored>),
+    ) -> Result<()> {
+        let mut subjects: Vec<(Token, &MeterId)> = Vec::with_capacity(ids.len());
+        for id in ids {
+            let subject = Subject::Meter((*id).clone());
+            subjects.push((self.keys.subject_token(&subject), id));
+        }
+        subjects.sort_unstable_by_key(|(token, _)| *token);
+        self.keys.warm(subjects.iter().map(|(token, _)| *token))?;
+        let mut sealers: HashMap<Token, (Sealer, &MeterId)> = HashMap::new();
+        for (token, id) in subjects {
+            if let Ok(Some(key)) = self.keys.key_of(token) {
+                sealers.insert(self.keys.meter_token(id), (Sealer::new(&key), id));
+            }
+        }
+        let of = sealers.iter().map(|(token, (sealer, _))| (*token, sealer));
+        let of: HashMap<Token, &Sealer> = of.collect();
+        self.disk.stored_all(&of, &mut |token, stored| {
+            if let Some((_, id)) = sealers.get(&token) {
+                take(id, token, stored);
+            }
+        })
+    }
+
+    /// Takes over what a fold or merge of another process has left of some meters; `folded` where it
+    /// was of what is set aside.
+    pub(crate) fn reload(&self, meters: &[Arc<Meter>], folded: bool) -> Result<()> {
+        for meters in meters.chunks(TOGETHER) {
+            let of: HashMap<&MeterId, &Arc<Meter>> =
+                meters.iter().map(|meter| (&meter.id, meter)).collect();
+            let ids: Vec<&MeterId> = of.keys().copied().collect();
+            self.stored(&ids, &mut |id, _, stored| {
+                if let Some(meter) = of.get(id) {
+                    meter.state.write().follow(stored, folded);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Forgets what is in memory of a meter that was erased.
     pub(crate) fn forget(&self, token: Token) {
         let mut meters = self.meters.write();
@@ -237,6 +269,16 @@ impl Engine {
     /// The meters that were touched since the start.
     pub(crate) fn loaded(&self) -> Vec<Arc<Meter>> {
         self.meters.read().values().cloned().collect()
+    }
+
+    /// Those of them whose data lies under some tokens.
+    pub(crate) fn loaded_of(&self, tokens: &[Token]) -> Vec<Arc<Meter>> {
+        let tokens: HashSet<&Token> = tokens.iter().collect();
+        let meters = self.meters.read();
+        let of = meters
+            .values()
+            .filter(|meter| tokens.contains(&meter.token));
+        of.cloned().collect()
     }
 
     /// What a meter's own data is sealed under.

@@ -51,6 +51,27 @@ impl FoldJob {
             ledger_end,
         }
     }
+
+    /// The last commit that is in it.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The meters of which something is set aside.
+    pub(crate) fn meters(&self) -> &[Arc<Meter>] {
+        &self.meters
+    }
+
+    /// Lets go of the ledger entries that are in it.
+    pub(crate) fn forget_ledger(&self, engine: &Engine) {
+        let mut tail = engine.ledger.write();
+        let count = self.ledger_end.saturating_sub(tail.first);
+        let count = usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(tail.entries.len());
+        tail.entries.drain(..count);
+        tail.first = self.ledger_end;
+    }
 }
 
 /// Does a job. Where it is done already, that it was told of is all that is asked.
@@ -75,7 +96,9 @@ pub(crate) fn fold(engine: &Engine, job: &FoldJob) -> Result<()> {
         let count = usize::try_from(job.ledger_end - tail.first).unwrap_or(usize::MAX);
         tail.entries.iter().take(count).cloned().collect()
     };
-    write.ledger = engine.disk.seal_ledger(write.head.ledger, &entries);
+    if engine.disk.folds_ledger() {
+        write.ledger = engine.disk.seal_ledger(write.head.ledger, &entries);
+    }
     write.head = Head {
         journal: job.journal,
         sequence: job.sequence,

@@ -129,7 +129,9 @@ impl KeyTree {
             misses: AtomicU64::new(0),
         };
         tree.finish_changes(&root, now)?;
-        tree.ensure_tokens(&[INDEX_TOKEN])?;
+        if tree.wrapped.count()? == 0 {
+            tree.ensure_tokens(&[INDEX_TOKEN])?;
+        }
         let key = tree
             .key_of(INDEX_TOKEN)?
             .ok_or_else(|| Error::damaged("wrapped keys", "the index key is gone"))?;

@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 
 use super::{
     beside::is_hidden,
+    disk::Stored,
     keys::Token,
     manifest::{Manifest, SegmentMeta},
     segment,
@@ -137,6 +138,25 @@ impl State {
     /// What is set aside.
     pub(crate) fn frozen(&self) -> Option<Arc<Layer>> {
         self.frozen.clone()
+    }
+
+    /// What another process has left on disk of it; `folded` where that holds what was set aside.
+    pub(crate) fn follow(&mut self, stored: Result<Stored>, folded: bool) {
+        let (manifest, young) = match stored {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.broken = Some(error.to_string().into());
+                return;
+            }
+        };
+        if folded {
+            self.frozen = None;
+        }
+        self.broken = None;
+        self.runs = young.iter().map(|(run, _)| *run).collect();
+        let spans = young.iter().map(|(_, rows)| rows.span());
+        self.runs_span = spans.fold(None, joined);
+        self.fold_to(manifest);
     }
 
     /// What was set aside is in a run now.

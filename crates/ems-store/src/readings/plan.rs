@@ -26,13 +26,22 @@ use crate::{
 /// The profile of a meter that nobody has described.
 const NO_PROFILE: &[u8] = b"{}";
 
+/// Takes down what a plan will change, as it is to be written.
+pub(crate) trait Written: Default {
+    /// Takes down a batch, with all records that it changes and its ledger entries.
+    fn add(&mut self, batch: &Batch, records: &[RecordChange], ledger: &[Vec<u8>]);
+
+    /// Whether nothing is to be written.
+    fn is_empty(&self) -> bool;
+}
+
 /// The changes of a group, not yet visible.
-pub(crate) struct Plan<'a> {
+pub(crate) struct Plan<'a, W = GroupWriter> {
     engine: &'a Engine,
     /// The sequence number of the group: the revision of the records that it changes.
     sequence: u64,
     now: Timestamp,
-    pub(crate) written: GroupWriter,
+    pub(crate) written: W,
     meters: HashMap<MeterId, Staged>,
     records: HashMap<(Table, String), Option<Record>>,
     /// Whether one of the batches begins to erase a meter.
@@ -52,13 +61,13 @@ struct Staged {
     span: Option<(Timestamp, Timestamp)>,
 }
 
-impl<'a> Plan<'a> {
+impl<'a, W: Written> Plan<'a, W> {
     pub(crate) fn new(engine: &'a Engine, sequence: u64, now: Timestamp) -> Self {
         Self {
             engine,
             sequence,
             now,
-            written: GroupWriter::default(),
+            written: W::default(),
             meters: HashMap::new(),
             records: HashMap::new(),
             erases: false,
@@ -118,8 +127,13 @@ impl<'a> Plan<'a> {
         self.stage(&touched)?;
         self.stage_readings(&entry.deletions, &entry.readings)?;
         entry.records.iter().for_each(|change| self.record(change));
-        self.ledger.extend(entry.ledger.into_iter().map(Arc::from));
+        self.tell(entry.ledger);
         Ok(())
+    }
+
+    /// Adds ledger entries as they were written before.
+    pub(crate) fn tell(&mut self, ledger: Vec<Vec<u8>>) {
+        self.ledger.extend(ledger.into_iter().map(Arc::from));
     }
 
     fn stage_readings(
@@ -244,6 +258,7 @@ impl<'a> Plan<'a> {
         if !subjects.is_empty() && !self.lenient {
             self.engine.keys.ensure(&subjects)?;
         }
+        self.engine.load_all(&unseen)?;
         for id in unseen {
             let meter = if self.lenient {
                 self.engine.load_any(id)?
@@ -380,7 +395,7 @@ impl<'a> Plan<'a> {
 impl Group {
     /// Applies a group that was written before.
     pub(crate) fn apply(self, engine: &Engine) -> Result<()> {
-        let mut plan = Plan::new(engine, self.sequence, self.at);
+        let mut plan: Plan<'_> = Plan::new(engine, self.sequence, self.at);
         for entry in self.entries {
             plan.replay(entry)?;
         }

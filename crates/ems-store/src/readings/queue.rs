@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     time::{Duration, Instant},
 };
 
@@ -21,21 +22,24 @@ pub(crate) const FEW: usize = 64;
 /// How often it is looked for others while the large ones are held back.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What the writer is asked.
-pub(crate) enum Request {
+/// What the writer is asked; `O` is what only some backend's writer is.
+pub(crate) enum Request<O = Infallible> {
     /// A batch, and whom to answer.
     Commit(Box<Batch>, oneshot::Sender<Result<Outcome>>),
     /// Fold all that is in memory; answer when it is done.
     Fold(oneshot::Sender<Result<()>>),
     /// Fold, answer, end.
     Close(oneshot::Sender<Result<()>>),
+    /// Something that waits for no commit.
+    Order(O),
 }
 
 /// A batch that waits, and whom to answer.
 pub(crate) type Waiting = (Box<Batch>, oneshot::Sender<Result<Outcome>>);
 
 /// What the writer does next.
-pub(crate) enum Next {
+pub(crate) enum Next<O = Infallible> {
+    Order(O),
     Commit(Vec<Waiting>),
     Fold(oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<Result<()>>),
@@ -44,23 +48,25 @@ pub(crate) enum Next {
 }
 
 /// The writer's side of the queue.
-pub(crate) struct Queue {
-    requests: mpsc::Receiver<Request>,
+pub(crate) struct Queue<O = Infallible> {
+    requests: mpsc::Receiver<Request<O>>,
+    orders: VecDeque<O>,
     few: VecDeque<Waiting>,
     many: VecDeque<Waiting>,
     /// Comes after all that waits, and before anything else.
-    last: Option<Next>,
+    last: Option<Next<O>>,
     /// Whether it is the turn of the large ones.
     turn: bool,
     held_until: Option<Instant>,
 }
 
-impl Queue {
+impl<O> Queue<O> {
     /// An empty queue, and its other end.
-    pub(crate) fn new() -> (mpsc::Sender<Request>, Self) {
+    pub(crate) fn new() -> (mpsc::Sender<Request<O>>, Self) {
         let (sender, requests) = mpsc::channel(QUEUE);
         let queue = Self {
             requests,
+            orders: VecDeque::new(),
             few: VecDeque::new(),
             many: VecDeque::new(),
             last: None,
@@ -76,9 +82,12 @@ impl Queue {
     }
 
     /// Waits for something to do.
-    pub(crate) fn next(&mut self) -> Next {
+    pub(crate) fn next(&mut self) -> Next<O> {
         loop {
             self.take_in();
+            if let Some(order) = self.orders.pop_front() {
+                return Next::Order(order);
+            }
             if self.few.is_empty() && self.many.is_empty() {
                 if let Some(last) = self.last.take() {
                     return last;
@@ -109,12 +118,13 @@ impl Queue {
         }
     }
 
-    fn put(&mut self, request: Request) {
+    fn put(&mut self, request: Request<O>) {
         match request {
             Request::Commit(batch, answer) if batch.readings.len() <= FEW => {
                 self.few.push_back((batch, answer));
             }
             Request::Commit(batch, answer) => self.many.push_back((batch, answer)),
+            Request::Order(order) => self.orders.push_back(order),
             Request::Fold(answer) => self.last = Some(Next::Fold(answer)),
             Request::Close(answer) => self.last = Some(Next::Close(answer)),
         }
@@ -177,7 +187,7 @@ mod tests {
 
     #[test]
     fn few_readings_wait_for_one_group_of_many_at_most() {
-        let (sender, mut queue) = Queue::new();
+        let (sender, mut queue) = Queue::<Infallible>::new();
         for readings in [15_000, 1, 15_000, 2, 15_000] {
             ask(&sender, readings);
         }
@@ -190,7 +200,7 @@ mod tests {
 
     #[test]
     fn only_many_are_held_back_and_not_from_a_close() {
-        let (sender, mut queue) = Queue::new();
+        let (sender, mut queue) = Queue::<Infallible>::new();
         queue.hold(Duration::from_hours(1));
         ask(&sender, 1000);
         ask(&sender, 1);

@@ -178,6 +178,13 @@ pub(crate) trait Rows: Send + Sync {
     /// Whether nothing was ever written.
     fn is_new(&self) -> Result<bool>;
 
+    /// Whether ledger entries are folded into [`Kind::Ledger`]. If not, the backend keeps them as they
+    /// came, and [`Rows::entries`] gives them.
+    fn folds_ledger(&self) -> bool;
+
+    /// Ledger entries from `from` on, at most `limit`, where they are not folded.
+    fn entries(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>>;
+
     /// The tables that hold the records, each once.
     fn records(&self) -> &[Kind];
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     Expect, RecordChange,
     contract::{at, event, meter, reading},
-    embedded::erase::Erasure,
+    readings::erasure::Erasure,
 };
 
 const NAME: &str = "household-4711";

@@ -34,6 +34,9 @@ impl Disk {
 
     /// Ledger entries from `from` on, at most `limit`, of those folded.
     pub(crate) fn ledger(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+        if !self.rows.folds_ledger() {
+            return self.rows.entries(from, limit);
+        }
         let look = self.rows.look()?;
         let start = look.floor(Kind::Ledger, &from.to_be_bytes())?;
         let start = start.map_or(from, |key| index(key.as_slice()));
