@@ -16,15 +16,17 @@ use ems_guard::{
     journal,
     limit::Limits,
 };
-use ems_store::{Store, embedded};
+use ems_store::Store;
 
 use crate::{
     Result,
     body::Budget,
     config::{Loaded, RootSource, Secrets, Settings},
     docs::Documents,
+    gate::{Frozen, GatedCommit},
     listener::HeadLimits,
     metrics::{MeteredCommit, Metrics},
+    store::Place,
 };
 
 /// Everything that a request may need.
@@ -54,6 +56,8 @@ pub struct App {
     pub root_source: RootSource,
     /// What is served as documentation.
     pub documents: Documents,
+    /// Whether readings and meters are held as they are.
+    pub frozen: Frozen,
     draining: AtomicBool,
 }
 
@@ -62,11 +66,12 @@ impl App {
     /// second.
     ///
     /// # Errors
-    /// [`crate::Error::Store`], also where another process has the store open;
+    /// [`crate::Error::Store`], also where another process has an embedded store open;
+    /// [`crate::Error::Usage`] where the settings name a database that must not be used;
     /// [`crate::Error::Guard`] where a log cannot be opened.
     pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
         let Loaded { settings, secrets } = loaded;
-        let options = store_options(&settings);
+        let place = Place::of(&settings, &secrets);
         let Secrets {
             root_key,
             root_source,
@@ -75,12 +80,14 @@ impl App {
             api_keys,
             ..
         } = secrets;
-        let store = embedded::open(options, root_key, Arc::clone(&clock))?;
+        let store = place.open(root_key, Arc::clone(&clock))?;
         let metrics = Metrics::new();
         let commit = Arc::new(MeteredCommit::new(
             Arc::clone(&store.commit),
             metrics.clone(),
         ));
+        let frozen = Frozen::default();
+        let commit = Arc::new(GatedCommit::new(commit, frozen.clone()));
         let store = Store { commit, ..store };
         let cursor_key = pepper.derive("list cursors");
         let identities = identify::Options {
@@ -108,6 +115,7 @@ impl App {
             heads: HeadLimits::new(&settings.server),
             root_source,
             documents: Documents::render(),
+            frozen,
             draining: AtomicBool::new(false),
             settings,
             store,
@@ -122,17 +130,6 @@ impl App {
     /// Begins to stop.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Where the embedded store of an instance lies.
-pub(crate) fn store_options(settings: &Settings) -> embedded::Options {
-    embedded::Options {
-        data_dir: settings.store.dir.clone(),
-        keyring_dir: settings.store.keyring_dir.clone(),
-        journal_bytes: settings.store.checkpoint_bytes.get(),
-        key_cache_bytes: settings.store.key_cache_bytes.get(),
-        reserve_bytes: settings.store.reserve_bytes.get(),
     }
 }
 

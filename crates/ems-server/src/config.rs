@@ -10,6 +10,7 @@ mod checks;
 mod environment;
 mod error;
 mod layers;
+mod mongo_uri;
 pub mod reference;
 mod secrets;
 mod settings;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
+pub use mongo_uri::MongoUri;
 pub use secrets::{RootSource, Secret, Secrets};
 pub use settings::{
     Algorithm, Auth, Backend, Guard, Inspection, Level, Limits, Log, LogFormat, Network, Readings,

@@ -17,12 +17,14 @@ use ems_core::{clock::Clock, role::Role};
 use ems_crypto::{
     api_key::Pepper, certificate, keyring::RootKey, password::Password, token::TokenKeys,
 };
+use ems_guard::accounts;
 use http::{Method, Request, header};
 
 use crate::{
     Error, Result,
-    config::{Environment, Settings},
+    config::{Environment, Loaded, MongoUri, Settings},
     local::Local,
+    store,
 };
 
 /// The name of the settings file.
@@ -42,45 +44,168 @@ key = "tls/server.key"
 token_key_file = "secrets/token.key"
 pepper_file = "secrets/pepper"
 
+[log]
+dir = "log"
+
 [store]
-dir = "data"
+"#;
+
+const EMBEDDED: &str = r#"dir = "data"
 # Without the root key and the keyring nothing in data can be read: back them up, apart from it.
 root_key_file = "secrets/root.key"
 keyring_dir = "keyring"
-
-[log]
-dir = "log"
 "#;
 
-/// Directories of an instance.
-const DIRECTORIES: [&str; 6] = ["secrets", "keyring", "data", "log", "run", "tls"];
+const MONGO: &str = r#"backend = "mongo"
+# Where the database is, with the name and password of a user who has the service's roles.
+mongo_uri_file = "secrets/mongo_uri"
+# Without the root key nothing in the database can be read: back it up, apart from that.
+root_key_file = "secrets/root.key"
+"#;
+
+/// Directories of every instance.
+const DIRECTORIES: [&str; 4] = ["secrets", "log", "run", "tls"];
+/// Those of an embedded store.
+const STORE_DIRECTORIES: [&str; 2] = ["keyring", "data"];
+
+/// The file of the database's address, as [`MONGO`] names it.
+const MONGO_URI: &str = "secrets/mongo_uri";
+/// What may complete that address.
+const PASSWORD_VARIABLES: [&str; 2] = ["MONGODB_PASSWORD", "MONGODB_PASSWORD_FILE"];
+
+/// The store of a new instance.
+#[derive(Debug)]
+pub enum NewStore {
+    /// In the directory.
+    Embedded,
+    /// In a database, which is initialised.
+    Mongo(Database),
+}
+
+/// A database for a new instance.
+#[derive(Debug)]
+pub struct Database {
+    /// The address of the service's user.
+    pub uri: SecretText,
+    /// The address of the user who makes collections and indexes; the service's where there is none.
+    pub owner: Option<SecretText>,
+    /// May hold the password that the service's address lacks.
+    pub env: Environment,
+}
+
+impl NewStore {
+    fn settings(&self) -> String {
+        let ours = match self {
+            Self::Embedded => EMBEDDED,
+            Self::Mongo(_) => MONGO,
+        };
+        format!("{SETTINGS}{ours}")
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &'static str> {
+        let more: &[&str] = match self {
+            Self::Embedded => &STORE_DIRECTORIES,
+            Self::Mongo(_) => &[],
+        };
+        DIRECTORIES.iter().chain(more).copied()
+    }
+}
+
+impl Database {
+    /// Looks at all that can be wrong before anything is made: what is in a database stays there.
+    fn check(&self, admin: Option<(&str, &SecretText)>) -> Result<()> {
+        let of = |what: &'static str| {
+            move |fault: &str| Error::Usage(format!("the database's address for {what} {fault}"))
+        };
+        let uri = MongoUri::parse(self.uri.expose()).map_err(of("the service"))?;
+        if let Some(owner) = &self.owner {
+            let owner = MongoUri::parse(owner.expose()).map_err(of("its owner"))?;
+            if owner.database() != uri.database() {
+                let why = "the owner's address and the service's name different databases";
+                return Err(Error::Usage(why.into()));
+            }
+        }
+        let Some((admin, password)) = admin else {
+            return Ok(());
+        };
+        if !accounts::is_username(admin) || accounts::RESERVED.contains(&admin) {
+            let why = "the admin was not made: a username is 1 to 64 letters, digits, '.', '_', '@' \
+                       and '-', and no reserved one";
+            return Err(Error::Usage(why.into()));
+        }
+        let length = password.expose().chars().count();
+        if !accounts::PASSWORD_LENGTH.contains(&length) {
+            let why = "the admin was not made: a password has 12 to 128 characters";
+            return Err(Error::Usage(why.into()));
+        }
+        Ok(())
+    }
+
+    /// Makes its collections and keys.
+    fn init(&self, loaded: &Loaded, clock: &Arc<dyn Clock>) -> Result<()> {
+        let owner = self.owner.as_ref().map(|owner| {
+            let parsed = MongoUri::parse(owner.expose());
+            parsed.and_then(|owner| owner.address(None))
+        });
+        let owner = match owner.transpose() {
+            Ok(Some(owner)) => owner,
+            _ => loaded
+                .secrets
+                .database
+                .clone()
+                .ok_or_else(|| Error::Usage("the settings name no database".into()))?,
+        };
+        store::init(
+            &loaded.settings,
+            owner,
+            loaded.secrets.root_key.clone(),
+            clock,
+        )
+    }
+}
 
 /// A password of some 130 random bits.
 pub fn generate_password() -> SecretText {
     SecretText::new(Password::generate().expose().to_owned())
 }
 
-/// Makes an instance in a directory that is empty or not there, with its first admin. Durable
-/// when it returns. To be called within a runtime.
+/// Makes an instance in a directory that is empty or not there, with its first admin, or with
+/// nobody where another instance is to be moved into it. Durable when it returns. To be called within
+/// a runtime.
 ///
 /// # Errors
-/// [`Error::Usage`] where the directory is in use, or the name or password breaks a rule.
+/// [`Error::Usage`] where the directory is in use, the name or password breaks a rule, or the database
+/// must not be used.
 pub async fn create(
     dir: &Path,
-    admin: &str,
-    password: &SecretText,
+    admin: Option<(&str, &SecretText)>,
     clock: Arc<dyn Clock>,
+    store: &NewStore,
 ) -> Result<()> {
-    lay(dir, &*clock)?;
+    if let NewStore::Mongo(database) = store {
+        database.check(admin)?;
+    }
+    lay(dir, store, &*clock)?;
     let (new, whole) = (dir.join("ems.toml.new"), dir.join(FILE));
-    write(&new, SETTINGS, 0o600)?;
+    write(&new, &store.settings(), 0o600)?;
     // Nothing but the file counts here: a variable must not lead the admin into another store.
-    let loaded = Settings::load(Some(&new), &Environment::default(), &[])?;
+    let mut env = Environment::default();
+    if let NewStore::Mongo(database) = store {
+        write(&dir.join(MONGO_URI), database.uri.expose(), 0o600)?;
+        env = database.env.only(&PASSWORD_VARIABLES);
+    }
+    let loaded = Settings::load(Some(&new), &env, &[])?;
+    if let NewStore::Mongo(database) = store {
+        database.init(&loaded, &clock)?;
+    }
     let local = Local::open(loaded, clock)?;
-    let made = first_admin(&local, admin, password).await;
+    let made = match admin {
+        Some((name, password)) => first_admin(&local, name, password).await,
+        None => Ok(()),
+    };
     local.close().await?;
     made?;
-    for below in DIRECTORIES {
+    for below in store.directories() {
         sync(&dir.join(below))?;
     }
     fs::rename(&new, &whole).map_err(Error::io(whole.display()))?;
@@ -88,7 +213,7 @@ pub async fn create(
 }
 
 /// Everything but the settings file.
-fn lay(dir: &Path, clock: &dyn Clock) -> Result<()> {
+fn lay(dir: &Path, store: &NewStore, clock: &dyn Clock) -> Result<()> {
     let place = dir.display().to_string();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(Error::io(&place))?;
@@ -105,7 +230,7 @@ fn lay(dir: &Path, clock: &dyn Clock) -> Result<()> {
     }
     let private = fs::Permissions::from_mode(0o700);
     fs::set_permissions(dir, private).map_err(Error::io(&place))?;
-    for below in DIRECTORIES {
+    for below in store.directories() {
         // Of two that make an instance here at the same time one fails at the first of these.
         let below = dir.join(below);
         let made = DirBuilder::new().mode(0o700).create(&below);
@@ -198,7 +323,9 @@ mod tests {
     use crate::app::SystemClock;
 
     async fn make(dir: &Path, admin: &str) -> Result<()> {
-        create(dir, admin, &generate_password(), Arc::new(SystemClock)).await
+        let password = generate_password();
+        let admin = Some((admin, &password));
+        create(dir, admin, Arc::new(SystemClock), &NewStore::Embedded).await
     }
 
     fn mode(path: &Path) -> u32 {
@@ -212,7 +339,7 @@ mod tests {
         make(&dir, "alice").await.unwrap();
         assert!(Settings::load(Some(&dir.join(FILE)), &Environment::default(), &[]).is_ok());
         assert_eq!(mode(&dir), 0o700);
-        for below in DIRECTORIES {
+        for below in NewStore::Embedded.directories() {
             assert_eq!(mode(&dir.join(below)), 0o700, "{below}");
         }
         for file in ["secrets/root.key", "secrets/ca.key", "tls/server.key", FILE] {

@@ -6,17 +6,12 @@ use std::sync::Arc;
 use axum::{Router, body::Body, response::IntoResponse};
 use bytes::Bytes;
 use ems_core::clock::Clock;
-use ems_store::embedded;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use crate::{
-    Result, admin,
-    app::{self, App},
-    config::Loaded,
-    problem::Problem,
-    router::router,
+    Result, admin, app::App, config::Loaded, problem::Problem, router::router, store::Place,
 };
 
 pub use ems_store::{Progress, Report, Watch};
@@ -31,7 +26,8 @@ impl Local {
     /// Opens the store and the logs. To be called within a runtime.
     ///
     /// # Errors
-    /// [`crate::Error::Store`], also where a server has the store open.
+    /// [`crate::Error::Store`], also where a server has an embedded store open;
+    /// [`crate::Error::Usage`] where the settings name a database that must not be used.
     pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Self> {
         let app = App::open(loaded, clock)?;
         let uid = rustix::process::geteuid().as_raw();
@@ -77,17 +73,13 @@ async fn gathered(answer: Response<Body>) -> Option<Response<Bytes>> {
     Some(Response::from_parts(parts, body.to_bytes()))
 }
 
-/// Reads and authenticates everything stored; no process may have it open.
+/// Reads and authenticates everything stored. No process may have an embedded store open; one in a
+/// database may be in use.
 ///
 /// # Errors
-/// [`crate::Error::Store`] naming what is damaged so that the store does not open; all else is in
-/// the report.
+/// [`crate::Error::Store`] naming what is damaged so that the store does not open, and
+/// [`crate::Error::Usage`] as [`Local::open`]; all else is in the report.
 pub fn verify(loaded: Loaded, clock: Arc<dyn Clock>, watch: Watch<'_>) -> Result<Report> {
-    let options = app::store_options(&loaded.settings);
-    Ok(embedded::verify(
-        options,
-        loaded.secrets.root_key,
-        clock,
-        watch,
-    )?)
+    let place = Place::of(&loaded.settings, &loaded.secrets);
+    place.verify(loaded.secrets.root_key, clock, watch)
 }

@@ -1,7 +1,7 @@
 //! The layer list, in order, around every handler: [`layers`] is the outermost, `serve` the rest.
 //!
 //! request id, client address ▸ header fields, problem document, log, metrics (on the way out) ▸
-//! panic ▸ drain ▸ bounds of the head ▸ credential ▸ rate window ▸ policy ▸ media type ▸ handler
+//! panic ▸ drain ▸ bounds of the head ▸ what others committed ▸ credential ▸ rate window ▸ policy ▸ media type ▸ handler
 
 mod credential;
 mod exchange;

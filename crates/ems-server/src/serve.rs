@@ -1,6 +1,6 @@
 //! The life of a server: settings, bind, log what is bound, serve, drain, close.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use ems_core::clock::Clock;
@@ -17,7 +17,7 @@ use crate::{
     Error, Result,
     admin::AdminSocket,
     app::App,
-    config::{self, ConfigErrors, Loaded, TlsMode},
+    config::{self, Backend, ConfigErrors, Loaded, Settings, TlsMode},
     jobs,
     listener::Listener,
     metrics,
@@ -147,9 +147,17 @@ impl Server {
             api = address.unwrap_or_default(),
             metrics = self.metrics_addr().map(|address| address.to_string()),
             admin = %settings.server.admin_socket.display(),
-            store = %settings.store.dir.display(),
+            store = %store_of(settings),
             "serving",
         );
+    }
+}
+
+/// What holds the data: a directory, or a database, whose address is for nobody to see.
+fn store_of(settings: &Settings) -> impl fmt::Display {
+    match settings.store.backend {
+        Backend::Embedded => settings.store.dir.display().to_string(),
+        Backend::Mongo => "mongo".to_owned(),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
+use async_trait::async_trait;
 use axum::{Router, body::Body, response::Response};
+use ems_store::{Batch, Commit, Outcome};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -78,6 +80,23 @@ impl Files {
     }
 }
 
+struct CutOff;
+
+#[async_trait]
+impl Commit for CutOff {
+    async fn commit(&self, _: Batch) -> ems_store::Result<Outcome> {
+        self.fresh().await.map(|()| Outcome::default())
+    }
+
+    async fn fresh(&self) -> ems_store::Result<()> {
+        Err(ems_store::Error::Unavailable("nobody answers".into()))
+    }
+
+    async fn close(&self) -> ems_store::Result<()> {
+        Ok(())
+    }
+}
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -116,6 +135,20 @@ impl Instance {
     /// An instance of files that are there.
     pub(crate) fn of(files: Files, settings: &[(&str, &str)]) -> Self {
         let app = App::open(files.load(settings), Arc::new(SystemClock)).unwrap();
+        Self {
+            router: router(Arc::clone(&app)),
+            app,
+            _files: files,
+        }
+    }
+
+    /// An instance whose store cannot learn what other processes committed.
+    pub(crate) fn cut_off() -> Self {
+        let files = Files::new();
+        let app = App::open(files.load(&[]), Arc::new(SystemClock)).unwrap();
+        let mut app = Arc::into_inner(app).unwrap();
+        app.store.commit = Arc::new(CutOff);
+        let app = Arc::new(app);
         Self {
             router: router(Arc::clone(&app)),
             app,

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cmd::{
     completions::Completions, config::Config, demo::Demo, export::Export, generate::Generate,
-    health::Health, import::Import, init::Init, key::Key, keyring::Keyring, serve::Serve,
-    user::User, verify::Verify,
+    health::Health, import::Import, init::Init, key::Key, keyring::Keyring, migrate::Migrate,
+    serve::Serve, user::User, verify::Verify,
 };
 
 /// A secure energy-data platform: meter readings in over TLS, kept encrypted, out to those allowed.
@@ -41,8 +41,10 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Example:
   ems init --dir /srv/ems --admin alice
+  ems init --dir /srv/ems --store mongo --mongo-uri-file service.uri --mongo-owner-uri-file owner.uri
 
-The admin's password is printed once. Keep DIR/secrets and DIR/keyring apart from copies of DIR/data.")]
+The admin's password is printed once. Keep DIR/secrets and DIR/keyring apart from copies of DIR/data.
+In MongoDB the key tree is in a database of its own, and DIR/secrets is what to keep apart.")]
     Init(Init),
     /// Run the server until SIGTERM or SIGINT, then drain
     #[command(
@@ -75,10 +77,23 @@ fail the command: they are counted, and written with their reasons to FILE.rejec
 Example:
   ems export plant7-a --start 2025-01-01T00:00:00Z --end 2025-02-01T00:00:00Z --output january.csv")]
     Export(Export),
+    /// Move everything of an instance into another, such as from one kind of store to the other
+    #[command(after_help = "\
+Example:
+  ems init --no-admin --dir /srv/new
+  cp -p /srv/ems/secrets/pepper /srv/ems/secrets/token.key /srv/new/secrets/
+  ems migrate --from /srv/ems/ems.toml --to /srv/new/ems.toml
+
+No server may run on either side; with --serve the command itself serves A's reads meanwhile. A is
+only read. One that was cut short goes on when it is run again. At the end both sides are read and compared, and the command fails where they differ. Values
+that corrections replaced stay in A; their number is printed. Variables count for both sides, so
+what differs between them has to stand in their files. A meter has another pseudonym in B: the
+ledger of B ends with entries that name both.")]
+    Migrate(Migrate),
     /// Settings: show the effective ones, check a file
     #[command(after_help = "Example:\n  ems config check --config /srv/ems/ems.toml")]
     Config(Config),
-    /// Read and authenticate everything stored; the server must not run
+    /// Read and authenticate everything stored; beside the server only where that uses MongoDB
     #[command(after_help = "Example:\n  ems verify --dir /srv/ems")]
     Verify(Verify),
     /// Ask a server whether it is alive and ready

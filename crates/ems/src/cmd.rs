@@ -10,6 +10,7 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod keyring;
+pub(crate) mod migrate;
 pub(crate) mod serve;
 pub(crate) mod user;
 pub(crate) mod verify;
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Keyring(keyring) => blocking(keyring.run(output)),
         Command::Import(import) => blocking(import.run(output)),
         Command::Export(export) => blocking(export.run(output)),
+        Command::Migrate(migrate) => blocking(migrate.run(output)),
         Command::Config(config) => config.run(output),
         Command::Verify(verify) => verify.run(output),
         Command::Health(health) => blocking(health.run(output)),

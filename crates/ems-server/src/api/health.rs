@@ -1,16 +1,19 @@
 //! Is it alive, and can it work. No credential, no details, no rate limit.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, response::IntoResponse};
 use ems_api::health::{Dependencies, Health, Ready};
-use ems_store::Table;
+use ems_store::{Store, Table};
 use http::{
     StatusCode,
     header::{HeaderMap, HeaderValue, RETRY_AFTER},
 };
 
 use crate::app::App;
+
+/// How long the store may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Says that the process is alive.
 #[utoipa::path(
@@ -32,12 +35,7 @@ pub async fn health() -> Json<Health> {
     ),
 )]
 pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let store = app
-        .store
-        .records
-        .list(Table::Users, "", None, 1)
-        .await
-        .is_ok();
+    let store = is_up(&app.store).await;
     let status = match (app.draining(), store) {
         (true, _) => "draining",
         (false, true) => "ready",
@@ -55,4 +53,10 @@ pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
     }
     headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
     (StatusCode::SERVICE_UNAVAILABLE, headers, Json(answer))
+}
+
+/// Whether the store can be read, as it is now.
+async fn is_up(store: &Store) -> bool {
+    let fresh = tokio::time::timeout(PATIENCE, store.commit.fresh()).await;
+    matches!(fresh, Ok(Ok(()))) && store.records.list(Table::Users, "", None, 1).await.is_ok()
 }

@@ -92,6 +92,7 @@ pub async fn destroy(
     Named(meter): Named,
     _: NoQuery,
 ) -> Result<StatusCode, Problem> {
+    app.frozen.check()?;
     let event = caller.access("destroy_key", "meters");
     if app.store.keys.destroy(&meter, event).await? {
         return Ok(StatusCode::NO_CONTENT);

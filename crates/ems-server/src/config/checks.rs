@@ -9,7 +9,7 @@ use ems_crypto::tls::ServerIdentity;
 use ipnet::IpNet;
 
 use super::{
-    ConfigErrors,
+    ConfigErrors, MongoUri,
     settings::{Backend, LogFormat, Server, Settings, TlsMode},
 };
 
@@ -36,7 +36,11 @@ pub(super) fn settings(settings: &Settings, errors: &mut ConfigErrors) {
     bounds(settings, errors);
     bodies(settings, errors);
     tokens(settings, errors);
-    store(settings, errors);
+    root_key(settings, errors);
+    match settings.store.backend {
+        Backend::Embedded => embedded(settings, errors),
+        Backend::Mongo => mongo(settings, errors),
+    }
     lacking(settings, errors);
 }
 
@@ -254,7 +258,7 @@ fn tokens(settings: &Settings, errors: &mut ConfigErrors) {
     }
 }
 
-fn store(settings: &Settings, errors: &mut ConfigErrors) {
+fn embedded(settings: &Settings, errors: &mut ConfigErrors) {
     let store = &settings.store;
     if store.keyring_dir.starts_with(&store.dir) || store.dir.starts_with(&store.keyring_dir) {
         errors.add(
@@ -270,6 +274,25 @@ fn store(settings: &Settings, errors: &mut ConfigErrors) {
             "lies within store.dir or store.keyring_dir: whoever copies those would have the key",
         );
     }
+}
+
+fn mongo(settings: &Settings, errors: &mut ConfigErrors) {
+    match &settings.store.mongo_uri {
+        None => errors.add(
+            "store.mongo_uri",
+            "is missing, and store.backend is \"mongo\": name the file that holds it in \
+             store.mongo_uri_file or EMS_STORE__MONGO_URI_FILE",
+        ),
+        Some(uri) => {
+            if let Err(fault) = MongoUri::parse(uri.expose()) {
+                errors.add("store.mongo_uri", fault);
+            }
+        }
+    }
+}
+
+fn root_key(settings: &Settings, errors: &mut ConfigErrors) {
+    let store = &settings.store;
     if store.root_key_file.is_some() && store.root_key_credential.is_some() {
         errors.add(
             "store.root_key_credential",
@@ -281,11 +304,6 @@ fn store(settings: &Settings, errors: &mut ConfigErrors) {
 /// Settings that this build cannot honour.
 fn lacking(settings: &Settings, errors: &mut ConfigErrors) {
     for (key, asked, what) in [
-        (
-            "store.backend",
-            settings.store.backend == Backend::Mongo,
-            "is \"mongo\", which this build does not have: use \"embedded\"",
-        ),
         (
             "shared.redis_url",
             settings.shared.redis_url.is_some(),

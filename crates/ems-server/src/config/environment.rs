@@ -42,6 +42,23 @@ impl Environment {
         read
     }
 
+    /// The variables of these names alone.
+    pub(crate) fn only(&self, names: &[&str]) -> Self {
+        let ours = |name: &str| names.contains(&name);
+        let variables = self.variables.iter().filter(|(name, _)| ours(name));
+        Self {
+            variables: variables
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            unreadable: self
+                .unreadable
+                .iter()
+                .filter(|name| ours(name))
+                .cloned()
+                .collect(),
+        }
+    }
+
     /// The value of a variable. An empty one counts as absent, as container files often have it.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables

@@ -24,7 +24,8 @@ const PATHS: [&str; 10] = [
     "log.dir",
 ];
 
-/// Settings whose value may be a secret, and so may come from a file: `EMS_…_FILE`.
+/// Settings whose value may be a secret, and so may come from a file: `EMS_…_FILE`, or `…_file` in
+/// the operator's file.
 const SECRET_SETTINGS: [&str; 2] = ["shared.redis_url", "store.mongo_uri"];
 
 /// One setting from one source.
@@ -114,7 +115,34 @@ fn from_file(file: &Path, errors: &mut ConfigErrors) -> Vec<Override> {
             }),
         }
     }
+    let base = file.parent().unwrap_or(Path::new(""));
+    SECRET_SETTINGS
+        .iter()
+        .for_each(|key| from_secret_file(key, base, &mut flat, errors));
     flat
+}
+
+/// Puts what the file of a secret setting holds in the place of `…_file`, which names it.
+fn from_secret_file(key: &str, base: &Path, flat: &mut Vec<Override>, errors: &mut ConfigErrors) {
+    let file_key = format!("{key}_file");
+    let Some(place) = flat.iter().position(|said| said.key == file_key) else {
+        return;
+    };
+    if flat.iter().any(|said| said.key == key) {
+        errors.add(key, format!("is set, and so is {file_key}: keep one"));
+    }
+    let mut said = flat.swap_remove(place);
+    let Some(path) = said.value.as_str() else {
+        return errors.add(&file_key, "is not text: it names a file");
+    };
+    match secrets::read_text(&base.join(path)) {
+        Ok(content) => {
+            said.value = Value::String(content.to_string());
+            key.clone_into(&mut said.key);
+            flat.push(said);
+        }
+        Err(problem) => errors.add(&file_key, problem),
+    }
 }
 
 /// `EMS_SECTION__KEY` variables, their `_FILE` forms for secrets, and the security guide's names.

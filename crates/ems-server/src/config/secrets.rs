@@ -17,9 +17,10 @@ use ems_crypto::{
     token::{self, TokenKeys},
 };
 use ems_guard::identify::FileKey;
+use ems_store::mongo::Address;
 use zeroize::Zeroizing;
 
-use super::{Algorithm, ConfigErrors, Environment, Settings, api_keys};
+use super::{Algorithm, Backend, ConfigErrors, Environment, MongoUri, Settings, api_keys};
 
 /// Text that nobody may see: wiped when dropped, never shown.
 #[derive(Clone)]
@@ -49,8 +50,8 @@ pub struct Secrets {
     pub token_keys: TokenKeys,
     /// Goes into the hash of every API key.
     pub pepper: Pepper,
-    /// The database's password, if it is not in its URL.
-    pub mongodb_password: Option<Secret>,
+    /// Where the database is, with the password; `None` where the store is embedded.
+    pub database: Option<Address>,
     /// The keys of `auth.api_keys_file`.
     pub api_keys: Vec<FileKey>,
 }
@@ -101,27 +102,41 @@ pub(super) fn load(
         variable: "EMS_PEPPER",
         setting: Some(("auth.pepper_file", settings.auth.pepper_file.as_ref())),
     };
-    let password = Source {
-        name: "the database password",
-        variable: "MONGODB_PASSWORD",
-        setting: None,
-    };
     let root_key = root_key(settings, env, errors);
     let root_source = root_source(settings, env);
     let token_keys = token_keys(settings, env, errors);
     let pepper = pepper
         .required(env, errors)
         .and_then(|found| found.parse(Pepper::parse, errors));
-    let mongodb_password = password.read(env, errors).map(|found| found.secret);
+    let database = database(settings, env, errors);
     let api_keys = api_keys::load(&settings.auth, errors);
     Some(Secrets {
         root_key: root_key?,
         root_source,
         token_keys: token_keys?,
         pepper: pepper?,
-        mongodb_password,
+        database,
         api_keys,
     })
+}
+
+/// The address of the database, with the guide's password where it has none.
+fn database(settings: &Settings, env: &Environment, errors: &mut ConfigErrors) -> Option<Address> {
+    let uri = settings.store.mongo_uri.as_ref();
+    let uri = uri.filter(|_| settings.store.backend == Backend::Mongo)?;
+    let source = Source {
+        name: "the database password",
+        variable: "MONGODB_PASSWORD",
+        setting: None,
+    };
+    let password = source.read(env, errors);
+    let password = password.as_ref().map(|found| found.secret.expose());
+    let parsed = MongoUri::parse(uri.expose()).map_err(|fault| ("store.mongo_uri", fault));
+    let whole = parsed.and_then(|uri| {
+        uri.address(password)
+            .map_err(|fault| ("MONGODB_PASSWORD", fault))
+    });
+    whole.map_err(|(key, fault)| errors.add(key, fault)).ok()
 }
 
 /// The root key: the variable, its file, the systemd credential, the settings' file.

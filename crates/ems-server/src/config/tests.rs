@@ -245,7 +245,6 @@ fn proxies_cannot_be_trusted_in_a_range_that_strangers_live_in() {
 #[test]
 fn what_this_build_lacks_is_refused_and_not_ignored() {
     let flags = [
-        ("store.backend", "mongo"),
         ("shared.redis_url", "redis://:hunter2@cache"),
         ("auth.require_mfa", "true"),
         ("log.format", "ocsf"),
@@ -408,6 +407,7 @@ fn nothing_that_is_shown_holds_a_secret() {
         ("JWT_SECRET_KEY", secret),
         ("MONGODB_PASSWORD", "hunter2"),
         ("EMS_STORE__MONGO_URI_FILE", url.to_str().unwrap()),
+        ("EMS_STORE__BACKEND", "mongo"),
     ];
     let loaded = instance.load(&env, &[]).unwrap();
     let uri = loaded.settings.store.mongo_uri.as_ref().unwrap();
@@ -418,6 +418,75 @@ fn nothing_that_is_shown_holds_a_secret() {
     let shown = format!("{toml}{json}{loaded:?}{environment:?}");
     assert!(shown.contains("mongodb://ems:***@db/ems"));
     assert!(!shown.contains("hunter2") && !shown.contains(&"5a".repeat(32)));
+}
+
+#[test]
+fn a_database_needs_an_address_and_one_that_is_whole() {
+    let instance = Instance::new();
+    let mongo = ("store.backend", "mongo");
+    let missing = instance.faults(&[], &[mongo]);
+    assert!(
+        missing.starts_with("store.mongo_uri: is missing"),
+        "{missing}"
+    );
+    assert_eq!(missing.lines().count(), 1);
+    for uri in ["mongodb://", "redis://hunter2", "mongodb://ems:hunter/2@db"] {
+        let faults = instance.faults(&[], &[mongo, ("store.mongo_uri", uri)]);
+        assert!(faults.starts_with("store.mongo_uri: "), "{faults}");
+        assert!(
+            faults.lines().count() == 1 && !faults.contains("hunter"),
+            "{faults}"
+        );
+    }
+    let embedded = instance.load(&[("MONGODB_PASSWORD", "p")], &[]).unwrap();
+    assert!(embedded.secrets.database.is_none());
+}
+
+#[test]
+fn the_guides_password_is_for_a_user_of_the_address() {
+    let instance = Instance::new();
+    let file = instance.write("password", "p\n", 0o600);
+    let file = file.to_str().unwrap();
+    let flags = |uri| [("store.backend", "mongo"), ("store.mongo_uri", uri)];
+    for env in [("MONGODB_PASSWORD", "p"), ("MONGODB_PASSWORD_FILE", file)] {
+        let loaded = instance.load(&[env], &flags("mongodb://ems@db/ems"));
+        assert!(loaded.unwrap().secrets.database.is_some());
+        let faults = instance.faults(&[env], &flags("mongodb://db/ems"));
+        assert!(faults.starts_with("MONGODB_PASSWORD: is set"), "{faults}");
+    }
+    let both = [("MONGODB_PASSWORD", "p"), ("MONGODB_PASSWORD_FILE", file)];
+    let faults = instance.faults(&both, &flags("mongodb://ems@db/ems"));
+    assert!(faults.contains("unset one of them"), "{faults}");
+    instance.write("password", "p\n", 0o644);
+    let faults = instance.faults(&both[1..], &flags("mongodb://ems@db/ems"));
+    assert!(faults.contains("chmod 600"), "{faults}");
+}
+
+#[test]
+fn the_address_of_the_database_may_lie_in_a_file_that_the_settings_name() {
+    let instance = Instance::new();
+    instance.write("uri", "mongodb://ems:own@db/ems\n", 0o600);
+    let store = "[store]\nroot_key_file = \"root.key\"\nbackend = \"mongo\"\n";
+    let text = fs::read_to_string(instance.path("ems.toml")).unwrap();
+    let whole = |more: &str| {
+        let more = format!("{store}{more}");
+        let text = text.replace("[store]\nroot_key_file = \"root.key\"\n", &more);
+        instance.write("ems.toml", &text, 0o644);
+    };
+    let uri = |env: &[(&str, &str)]| {
+        let settings = instance.load(env, &[]).unwrap().settings;
+        settings.store.mongo_uri.unwrap().expose().to_owned()
+    };
+    whole("mongo_uri_file = \"uri\"\n");
+    assert_eq!(uri(&[]), "mongodb://ems:own@db/ems");
+    let other = "mongodb://other@db/ems";
+    assert_eq!(uri(&[("EMS_STORE__MONGO_URI", other)]), other);
+    whole("mongo_uri_file = \"uri\"\nmongo_uri = \"mongodb://db\"\n");
+    assert!(instance.faults(&[], &[]).contains("keep one"));
+    whole("mongo_uri_file = \"nowhere\"\n");
+    assert!(instance.faults(&[], &[]).contains("store.mongo_uri_file: "));
+    whole("mongo_uri_file = 1\n");
+    assert!(instance.faults(&[], &[]).contains("names a file"));
 }
 
 #[test]

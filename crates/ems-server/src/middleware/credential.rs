@@ -33,6 +33,7 @@ pub(super) async fn identify(
     parts: &Parts,
 ) -> Result<(), Problem> {
     if let Some(Local { uid }) = parts.extensions.get() {
+        catch_up(app).await?;
         exchange.identified(Principal::local(*uid).into());
         return Ok(());
     }
@@ -42,13 +43,17 @@ pub(super) async fn identify(
             count(app, exchange).await?;
             return Err(Problem::new(ErrorCode::AmbiguousCredentials));
         }
-        _ if anonymous => return count(app, exchange).await,
+        _ if anonymous => {
+            count(app, exchange).await?;
+            return catch_up(app).await;
+        }
         Shown::Nothing => return count(app, exchange).await,
         Shown::Unusable => {
             count(app, exchange).await?;
             return Err(Problem::new(ErrorCode::InvalidCredentials));
         }
         Shown::Bearer(token) => {
+            catch_up(app).await?;
             let verified = app.identities.bearer(token, exchange.facts().now).await;
             (verified, "token", ErrorCode::InvalidCredentials)
         }
@@ -56,6 +61,7 @@ pub(super) async fn identify(
             if app.identities.is_costly(key) {
                 spare(app, exchange).await?;
             }
+            catch_up(app).await?;
             let verified = app.identities.api_key(key, exchange.facts().now).await;
             (verified, "api_key", ErrorCode::InvalidApiKey)
         }
@@ -73,6 +79,12 @@ pub(super) async fn identify(
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// Has this request see what any process committed before it: a credential that ended, a role, a
+/// reading. What is refused without a look at the store does not wait for it.
+async fn catch_up(app: &App) -> Result<(), Problem> {
+    Ok(app.store.commit.fresh().await?)
 }
 
 /// Counts the request in its address's window.

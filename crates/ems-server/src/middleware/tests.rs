@@ -461,3 +461,42 @@ async fn every_route_lets_in_those_that_the_policy_names_and_no_others() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_others_committed_is_known_before_a_credential_is_looked_at() {
+    let cut = Instance::cut_off();
+    let login = json!({"username": "alice", "password": PASSWORD});
+    let waits = [
+        cut.ask(
+            "GET /api/v1/auth/me",
+            &[("authorization", "Bearer a.b.c")],
+            "",
+        )
+        .await,
+        cut.ask("GET /api/v1/meters", &[("x-api-key", "k")], "")
+            .await,
+        cut.ask_json("POST /api/v1/auth/token", &[], &login).await,
+        cut.administer("GET /api/v1/users", &json!(null)).await,
+    ];
+    for answer in waits {
+        assert_eq!(
+            (answer.status.as_u16(), &*answer.code()),
+            (503, "unavailable")
+        );
+        assert_eq!(answer.header("retry-after"), "5");
+    }
+    for (status, request) in [
+        (200, "GET /health"),
+        (503, "GET /ready"),
+        (200, "GET /docs"),
+        (200, "GET /api/v1/openapi.json"),
+        // Nothing that could be looked at.
+        (401, "GET /api/v1/meters"),
+        (404, "GET /nowhere"),
+    ] {
+        let answer = cut.ask(request, &[], "").await;
+        assert_eq!(answer.status.as_u16(), status, "{request}");
+    }
+    let ready = cut.ask("GET /ready", &[], "").await.json();
+    assert_eq!(ready["dependencies"]["store"], "down");
+}

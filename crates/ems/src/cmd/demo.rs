@@ -21,6 +21,7 @@ use ems_api::{
 use ems_server::{
     app::SystemClock,
     config::{Level, TlsMode},
+    instance::NewStore,
     roles,
     serve::Server,
 };
@@ -143,7 +144,8 @@ impl Demo {
             )));
         }
         let password = password::generated().text;
-        init::create(&self.dir, ADMIN, &password).await?;
+        let admin = Some((ADMIN, &password));
+        init::create(&self.dir, admin, &NewStore::Embedded).await?;
         Ok(Some(password))
     }
 

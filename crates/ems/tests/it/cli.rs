@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod init;
 mod keyring;
+mod migrate;
 mod reference;
 mod serve;
 mod usage;

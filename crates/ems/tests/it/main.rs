@@ -13,6 +13,7 @@ mod crash;
 mod credentials;
 mod damage;
 mod log;
+mod mongo;
 mod policy;
 mod samples;
 mod secrecy;

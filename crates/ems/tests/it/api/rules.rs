@@ -175,6 +175,7 @@ async fn what_was_deleted_is_new_when_it_comes_again() {
 #[tokio::test]
 async fn a_disk_with_no_more_than_the_reserve_takes_no_readings_and_reads_on() {
     let server = TestServer::builder()
+        .embedded()
         .set("store.reserve_bytes", "1000000GiB")
         .start()
         .await;
