@@ -27,9 +27,9 @@ pub(crate) struct Soak {
     /// Bytes from one flip to the next.
     #[arg(long, default_value_t = 3)]
     stride: u64,
-    /// Rounds of kill -9.
-    #[arg(long, default_value_t = 300)]
-    rounds: u64,
+    /// Rounds of kill -9; of each fault of the database, ten where nothing is said.
+    #[arg(long)]
+    rounds: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,6 +40,9 @@ enum What {
     Flips,
     /// kill -9 of the binary, under load and while it starts.
     Kills,
+    /// The store of several processes on a real database: servers and processes that die, are cut off,
+    /// slow or full.
+    Mongo,
 }
 
 /// A variable that asks a test for more.
@@ -50,11 +53,21 @@ const APART: u64 = 1 << 32;
 
 /// Runs what is asked for; the first fault ends it.
 pub(crate) fn run(soak: &Soak) -> Result<()> {
-    let all = [What::Power, What::Flips, What::Kills];
+    let all = [What::Power, What::Flips, What::Kills, What::Mongo];
     let asked = |what: &What| soak.what.is_none_or(|one| one == *what);
     all.into_iter()
         .filter(asked)
         .try_for_each(|what| what.soak(soak))
+}
+
+impl Soak {
+    fn kills(&self) -> u64 {
+        self.rounds.unwrap_or(300)
+    }
+
+    fn faults(&self) -> u64 {
+        self.rounds.unwrap_or(10)
+    }
 }
 
 impl What {
@@ -87,7 +100,8 @@ impl What {
                 .map(|first| vec![first, ("EMS_SOAK_MINUTES", minutes)])
                 .collect(),
             (Self::Flips, _) => vec![vec![("EMS_SOAK_STRIDE", soak.stride)]],
-            (Self::Kills, _) => vec![vec![first, ("EMS_SOAK_ROUNDS", soak.rounds)]],
+            (Self::Kills, _) => vec![vec![first, ("EMS_SOAK_ROUNDS", soak.kills())]],
+            (Self::Mongo, _) => vec![vec![("EMS_SOAK_ROUNDS", soak.faults())]],
         })
     }
 
@@ -106,6 +120,7 @@ impl What {
                 &["ems", "--test", "it"],
                 "crash::whatever_was_acknowledged_survives_kill_9",
             ),
+            Self::Mongo => (&["ems-store", "--lib"], "mongo::tests::faults::"),
         };
         let mut command = shell::command("cargo", ["test", "--release", "--locked", "-p"]);
         command.args(target).arg(name);
@@ -117,7 +132,11 @@ impl What {
     fn run(self, share: &[Variable], soak: &Soak) -> Result<String> {
         let mut command = self.test();
         // By two threads, though it is one test: by one, the runner writes into the test's lines.
-        command.args(["--", "--exact", "--nocapture", "--test-threads=2"]);
+        command.args(["--", "--nocapture", "--test-threads=2"]);
+        // Those of the database are several tests.
+        if self != Self::Mongo {
+            command.arg("--exact");
+        }
         command.envs(share.iter().map(|(name, value)| (name, value.to_string())));
         let output = command.output().context("cargo could not be started")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -130,7 +149,8 @@ impl What {
         let again = match self {
             Self::Power => format!("power --first {seed} --seeds 1"),
             Self::Flips => format!("flips --stride {}", soak.stride),
-            Self::Kills => format!("kills --first {seed} --rounds {}", soak.rounds),
+            Self::Kills => format!("kills --first {seed} --rounds {}", soak.kills()),
+            Self::Mongo => format!("mongo --rounds {}", soak.faults()),
         };
         bail!("{self:?} failed; `cargo xtask soak {again}` repeats it")
     }

@@ -41,8 +41,13 @@ fn ems() -> Command {
 }
 
 impl Instance {
-    /// Makes an instance and starts its server.
+    /// Makes an instance on the embedded store and starts its server.
     pub async fn start() -> Result<Self> {
+        Self::start_on(&[]).await
+    }
+
+    /// Makes an instance, told where its store is to be, and starts its server.
+    pub async fn start_on(store: &[&std::ffi::OsStr]) -> Result<Self> {
         let dir = temporary()?;
         let password = dir.path().join("password");
         std::fs::write(&password, PASSWORD)?;
@@ -55,7 +60,8 @@ impl Instance {
         init.args(["init", "--admin", "bench", "--admin-password-file"])
             .arg(&password)
             .arg("--dir")
-            .arg(&home);
+            .arg(&home)
+            .args(store);
         if !init.stdout(Stdio::null()).status()?.success() {
             bail!("ems init failed");
         }

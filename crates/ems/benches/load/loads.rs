@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Result, bail};
 
 use crate::{
-    batches, client::Target, instance::Instance, load::Until, peers, requests, series, stream,
+    batches, client::Target, instance::Instance, load::Until, mongo, peers, requests, series,
+    stream,
 };
 
 /// The names by which loads can be asked for.
@@ -21,6 +22,7 @@ const NAMES: [&str; 9] = [
     "stored",
 ];
 const PEERS: &str = "peers";
+const MONGO: &str = "mongo";
 
 /// What was asked for.
 pub struct Wanted {
@@ -72,10 +74,10 @@ impl<'a> Bench<'a> {
 
 /// Runs what is wanted.
 pub async fn run(wanted: &Wanted) -> Result<()> {
-    let known = |name: &str| NAMES.contains(&name) || name == PEERS;
+    let known = |name: &str| NAMES.contains(&name) || name == PEERS || name == MONGO;
     if let Some(name) = wanted.names.iter().find(|name| !known(name)) {
         bail!(
-            "no load is called {name}; there are {} {PEERS}",
+            "no load is called {name}; there are {} {PEERS} {MONGO}",
             NAMES.join(" ")
         );
     }
@@ -97,6 +99,9 @@ pub async fn run(wanted: &Wanted) -> Result<()> {
     }
     if wanted.is(PEERS) {
         peers::run(wanted).await?;
+    }
+    if wanted.is(MONGO) {
+        mongo::run(wanted).await?;
     }
     Ok(())
 }

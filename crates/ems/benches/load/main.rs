@@ -24,6 +24,7 @@ mod client;
 mod instance;
 mod load;
 mod loads;
+mod mongo;
 mod peers;
 mod process;
 mod requests;

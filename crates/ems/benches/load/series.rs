@@ -51,7 +51,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 /// What follows the meter's id in a row.
-fn tail(minute: &Minute) -> Result<String> {
+pub fn tail(minute: &Minute) -> Result<String> {
     Ok(format!(
         r#"","timestamp":"{}","energy_consumption":{},"power_factor":{},"location":"{}"}}"#,
         minute.time,
@@ -62,7 +62,7 @@ fn tail(minute: &Minute) -> Result<String> {
 }
 
 /// Requests of so many consecutive readings for each meter.
-fn laid_over(
+pub fn laid_over(
     tails: Vec<String>,
     meters: u64,
     slots: usize,
