@@ -194,6 +194,7 @@ fn prepare(
     clock: Arc<dyn Clock>,
 ) -> Result<(Base, node::Position)> {
     let link = Arc::new(Link::open(&options)?);
+    schema::expect_oplog(&link, options.journal_bytes)?;
     let meta = schema::read(&link)?.ok_or_else(|| {
         let why = "the database is not initialised: run `ems init --store mongo`";
         Error::Refused(why.into())

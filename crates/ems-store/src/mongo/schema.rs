@@ -22,6 +22,10 @@ use crate::{Error, Result, readings::disk::FORMAT};
 const SCHEMA: i64 = 1;
 /// What a server says where something is there already.
 const EXISTS: i32 = 48;
+/// What a server says to a user who may not ask something.
+const FORBIDDEN: i32 = 13;
+/// Folds that the oplog must hold: a member that is away for the time of fewer has to copy everything.
+const FOLDS: u64 = 8;
 
 /// What a database says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +106,37 @@ pub(super) fn make(link: &Link, instance: [u8; 16]) -> Result<()> {
         .update_one(doc! { "_id": "schema" }, meta)
         .upsert(true);
     link.run(update).map(drop)
+}
+
+/// Looks whether the oplog is large enough for what the jobs write.
+///
+/// # Errors
+/// [`Error::Refused`] where it is not.
+pub(super) fn expect_oplog(link: &Link, journal_bytes: u64) -> Result<()> {
+    let local = link.client().database("local");
+    let stats = match link.attempt(local.run_command(doc! { "collStats": "oplog.rs" })) {
+        Err(failed) if failed.code() == Some(FORBIDDEN) => {
+            tracing::warn!("this user may not ask how large the oplog is");
+            return Ok(());
+        }
+        stats => stats?,
+    };
+    let field = stats.get("maxSize");
+    let whole = field.and_then(|size| size.as_i64().or(size.as_i32().map(i64::from)));
+    let most = match (whole, field.and_then(mongodb::bson::Bson::as_f64)) {
+        (Some(whole), _) => u64::try_from(whole).unwrap_or(0),
+        (None, Some(size)) => format!("{size:.0}").parse().unwrap_or(0),
+        // Behind a router each shard has its own.
+        (None, None) => return Ok(()),
+    };
+    let least = journal_bytes.saturating_mul(FOLDS);
+    if most >= least {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "the oplog of the database holds {most} bytes; what is folded at a time \
+         (store.checkpoint_bytes) needs {least}: let it hold more (replSetResizeOplog)"
+    )))
 }
 
 fn made<T>(done: Result<T, super::link::Failed>) -> Result<()> {

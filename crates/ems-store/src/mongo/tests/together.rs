@@ -204,7 +204,7 @@ fn a_key_that_one_process_destroys_is_gone_for_all() {
 }
 
 #[test]
-fn another_instances_key_a_standalone_server_and_a_new_database_are_refused() {
+fn another_instances_key_a_new_database_a_line_in_clear_and_a_small_oplog_are_refused() {
     run(async |home: &Home| {
         let database = home.make();
         let options = home.options(&database, false);
@@ -232,6 +232,14 @@ fn another_instances_key_a_standalone_server_and_a_new_database_are_refused() {
             .err()
             .unwrap();
         assert!(refused.to_string().contains("TLS"), "{refused}");
+        let greedy = super::Options {
+            journal_bytes: 1 << 50,
+            ..options
+        };
+        let refused = super::open(greedy, home.root.clone(), clock())
+            .err()
+            .unwrap();
+        assert!(refused.to_string().contains("oplog"), "{refused}");
     });
 }
 
