@@ -304,3 +304,57 @@ async fn a_database_that_does_not_answer_is_told_by_ready_and_by_no_credential_t
     while ready().await.0 != 200 {}
     server.stop().await.unwrap();
 }
+
+/// Makes an instance that is to be filled, with the pepper of the one that fills it.
+fn to_be_filled(home: &Home, name: &str, more: &[&str], pepper: &std::path::Path) -> String {
+    let dir = text(&home.place.path().join(name));
+    let mut command = binary().command(["init", "--no-admin", "--dir", &dir]);
+    command.args(more);
+    let made = ran(command);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    std::fs::copy(pepper, format!("{dir}/secrets/pepper")).unwrap();
+    dir
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_moves_to_mongodb_and_back_whole() {
+    let set = ReplicaSet::start().await;
+    let accounts = set.with_roles().await;
+    let home = Home::new();
+    let made = home.init(&[], &[]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let server = binary().serve(&home.dir(), &[]).unwrap();
+    let admin = server.admin().await.unwrap();
+    assert_eq!(admin.batch(csv()).await.unwrap().accepted, 2);
+    assert_eq!(server.stop(Signal::TERM).unwrap(), 0);
+    let pepper = home.dir().join("secrets/pepper");
+    let service = home.file("service.uri", &set.uri_of(&accounts.ems, "ems"));
+    let owner = home.file("owner.uri", &set.uri_of(&accounts.owner, "ems"));
+    let on_mongo = [
+        "--store",
+        "mongo",
+        "--mongo-uri-file",
+        &service,
+        "--mongo-owner-uri-file",
+        &owner,
+    ];
+    let shared = to_be_filled(&home, "shared", &on_mongo, &pepper);
+    let back = to_be_filled(&home, "back", &[], &pepper);
+    for (from, to) in [(&text(&home.dir()), &shared), (&shared, &back)] {
+        let moved = binary().run(["migrate", "--json", "--from", from, "--to", to]);
+        assert_eq!(moved.code, 0, "{}", moved.stderr);
+        let told = moved.json();
+        assert_eq!(
+            (&told["complete"], &told["target"]),
+            (&true.into(), &told["source"])
+        );
+        let clean = binary().run(["verify", "--json", "--dir", to]);
+        assert_eq!(clean.code, 0, "{}{}", clean.stdout, clean.stderr);
+        assert_eq!(clean.json()["readings"], 2);
+        let server = binary().serve(to.as_ref(), &[]).unwrap();
+        let client = server.client().unwrap();
+        let admin = client.logged_in(ADMIN.0, ADMIN.1).await.unwrap();
+        assert_eq!(admin.batch(csv()).await.unwrap().unchanged, 2);
+        assert_eq!(server.stop(Signal::TERM).unwrap(), 0);
+    }
+}
