@@ -287,10 +287,8 @@ impl Commit for Mongo {
 #[async_trait]
 impl Segments for Mongo {
     async fn scan(&self, meter: &MeterId, range: TimeRange, columns: Columns) -> Result<Piece> {
-        let engine = self.base.engine();
-        if engine.is_in_memory(meter, range.start()) {
-            return engine.scan(meter, range, columns);
-        }
+        // Always apart: what was in memory a moment ago may have to be asked for after all, and an
+        // asynchronous thread must not wait for the driver.
         let meter = meter.clone();
         self.blocking(move |_, engine| engine.scan(&meter, range, columns))
             .await

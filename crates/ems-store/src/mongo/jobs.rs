@@ -52,14 +52,17 @@ impl Jobs {
     /// Starts them; `work`: whether this process may come to do the jobs.
     pub(super) fn start(base: &Arc<Base>, requests: &Requests, work: bool) -> Result<Self> {
         let stop = Arc::<AtomicBool>::default();
-        let (told, asked) = (Arc::clone(base), requests.clone());
+        let folding = Arc::<AtomicBool>::default();
+        let (told, asked, fold) = (Arc::clone(base), requests.clone(), Arc::clone(&folding));
         base.rows.publish_by(Some(Box::new(move |version, meters| {
+            let meters = (!fold.load(Ordering::SeqCst)).then_some(meters);
             publish(&told, &asked, version, meters)
         })));
         let worker = Work {
             base: Arc::clone(base),
             requests: requests.clone(),
             stop: Arc::clone(&stop),
+            folding,
             merge: None,
             merged: 0,
             replaced: VecDeque::new(),
@@ -106,23 +109,22 @@ impl Drop for Jobs {
     }
 }
 
-/// Makes a version of the rows what is there, by the log.
-fn publish(base: &Base, requests: &Requests, version: u64, meters: Vec<Token>) -> Result<()> {
-    let token = base.fence.token();
-    let fold = FOLDING.with(std::cell::Cell::get);
+/// Makes a version of the rows what is there, by the log: of some meters, or a fold of all that was
+/// set aside.
+fn publish(
+    base: &Base,
+    requests: &Requests,
+    version: u64,
+    meters: Option<Vec<Token>>,
+) -> Result<()> {
     let mark = Mark::Version {
-        token,
+        token: base.fence.token(),
         version,
-        fold,
-        meters: if fold { Vec::new() } else { meters },
+        fold: meters.is_none(),
+        meters: meters.unwrap_or_default(),
     };
     ask(requests, |answer| Request::Order(Order::Mark(mark, answer)))?;
     base.fence.first(version)
-}
-
-thread_local! {
-    /// Whether what this thread writes is a fold of what was set aside.
-    static FOLDING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Looks at the log now and then, and gives the holder's sign of life.
@@ -153,6 +155,8 @@ struct Work {
     base: Arc<Base>,
     requests: Requests,
     stop: Arc<AtomicBool>,
+    /// Whether what is written is a fold of what was set aside.
+    folding: Arc<AtomicBool>,
     /// The merge under way, and the last run that one took in, or gave up.
     merge: Option<Merge>,
     merged: u64,
@@ -222,9 +226,9 @@ impl Work {
     fn fold(&mut self, wanted: u64) -> Result<bool> {
         if let Some(job) = self.base.frozen() {
             let engine = self.base.engine();
-            FOLDING.set(true);
-            let folded = fold(&engine, &job);
-            FOLDING.set(false);
+            self.folding.store(true, Ordering::SeqCst);
+            let folded = guarded(|| fold(&engine, &job));
+            self.folding.store(false, Ordering::SeqCst);
             folded?;
             self.base.fold_is_done(&job);
             let version = self.base.rows.current();

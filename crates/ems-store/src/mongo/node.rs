@@ -115,7 +115,11 @@ impl Node {
                     self.commit(group);
                     self.hold_if_full();
                 }
-                Next::Fold(answer) => drop(answer.send(Ok(()))),
+                // Whoever does the jobs folds; it is asked by the fence.
+                Next::Fold(answer) => {
+                    let why = "this thread does not fold";
+                    drop(answer.send(Err(Error::Unavailable(why.into()))));
+                }
                 Next::Close(answer) => return drop(answer.send(Ok(()))),
                 Next::End => return,
             }
@@ -304,7 +308,7 @@ impl Node {
             let read = self.base.log.read(self.at.sequence + 1, Some(self.at.tag));
             let entries = match read {
                 // What is missing may be folded: this process was away for long.
-                Err(Error::Damaged { .. }) if self.base.was_overtaken(self.at.sequence)? => {
+                Err(Error::Damaged { .. }) if self.base.was_overtaken()? => {
                     self.at = self.base.load()?;
                     continue;
                 }
