@@ -11,7 +11,7 @@ use std::{
 };
 
 use ems_core::time::SECOND;
-use ems_store::shared::{Shared, Verdict, Window};
+use ems_store::shared::{Key, Shared, Step, Verdict, Window};
 
 use crate::{Principal, Result, identify::Kind};
 
@@ -101,19 +101,22 @@ impl Limiter {
     }
 
     /// The bound and the name of a caller's window of requests; `None`: no window holds it.
-    fn window(&self, whom: Whom<'_>) -> Option<(u64, String)> {
+    fn window(&self, whom: Whom<'_>) -> Option<(u64, Key)> {
         match whom {
             Whom::Address(address) => {
-                let key = format!("req:addr:{}", network(address));
+                let key = Key::of_stranger(format!("req:addr:{}", network(address)));
                 Some((self.limits.address_per_hour, key))
             }
             Whom::Principal(principal) => match &principal.kind {
                 Kind::Local => None,
                 Kind::User { .. } => {
-                    let key = format!("req:user:{}", principal.name);
+                    let key = Key::of_principal(format!("req:user:{}", principal.name));
                     Some((self.limits.user_per_hour, key))
                 }
-                Kind::Key { id } => Some((self.limits.key_per_hour, format!("req:key:{id}"))),
+                Kind::Key { id } => {
+                    let key = Key::of_principal(format!("req:key:{id}"));
+                    Some((self.limits.key_per_hour, key))
+                }
             },
         }
     }
@@ -154,7 +157,7 @@ impl Limiter {
         if principal.kind == Kind::Local {
             return Ok(None);
         }
-        let key = format!("{policy}:{}", principal.name);
+        let key = Key::of_principal(format!("{policy}:{}", principal.name));
         self.take(policy, limit, key, count).await
     }
 
@@ -162,7 +165,7 @@ impl Limiter {
         &self,
         policy: &'static str,
         limit: u64,
-        key: String,
+        key: Key,
         cost: u64,
     ) -> Result<Option<Rate>> {
         if limit == 0 {
@@ -174,12 +177,13 @@ impl Limiter {
             limit,
             length_micros,
         };
-        let verdict = self.shared.take(&window, cost).await?;
-        Ok(Some(Rate {
+        let answers = self.shared.ask(&[Step::take(window, cost)]).await;
+        let rate = |verdict| Rate {
             policy,
             limit,
             verdict,
-        }))
+        };
+        Ok(answers.verdict(0).map(rate))
     }
 }
 
@@ -360,6 +364,8 @@ mod tests {
             limit: 1000,
             verdict: Verdict {
                 allowed,
+                counted: allowed,
+                first: true,
                 remaining: if allowed { 999 } else { 0 },
                 retry_after_micros: retry,
                 reset_after_micros: reset,

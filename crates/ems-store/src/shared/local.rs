@@ -1,11 +1,15 @@
-//! Rate windows in process, exact: each window remembers when what was accepted in it, so that no
+//! Windows and marks in process, exact: each window remembers when what was accepted in it, so that no
 //! stretch of its length ever holds more than its limit, and nothing else is refused.
 //!
 //! Memory: 16 bytes an accepted request of the last window, only for keys that were used in it.
-//! The number of keys is bounded: past it, those used longest ago are forgotten first.
+//! The number of keys is bounded: past it, those used longest ago are forgotten first. Principals'
+//! keys and strangers' are bounded each for themselves.
+
+mod mark;
+mod ring;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
     time::Instant,
@@ -14,40 +18,35 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Shared, Verdict, Window};
+use self::{mark::Marks, ring::Ring};
+use super::{Answer, Answers, Key, Of, Shared, Step, Verdict, Window};
 
 const SHARDS: u64 = 16;
 /// Keys in a shard after which those that hold nothing any more are cleared out.
-const SWEEP: usize = 4096;
-/// Keys that a shard remembers at most: with all shards 262,144, some 50 MB where each was used once.
-const MOST: usize = 16_384;
-/// Entries for which a ring always keeps the memory.
-const KEPT: usize = 64;
+const SWEEP: usize = 1024;
+/// Windows that a shard remembers at most, and marks: with all shards 131,072 of strangers, and as
+/// many of principals. Some 25 MB each where every window was used once.
+const MOST: usize = 8192;
 
 /// Tells microseconds that never go back; what they count from does not matter.
 pub type Ticks = Arc<dyn Fn() -> i64 + Send + Sync>;
 
-/// Windows of one process. They do not follow steps of the wall clock.
+/// The state of one process. It does not follow steps of the wall clock.
 pub struct LocalShared {
     shards: Vec<Mutex<Shard>>,
-    hasher: RandomState,
+    hashers: (RandomState, RandomState),
     ticks: Ticks,
 }
 
+/// A key as it is kept: two hashes under keys that nobody knows, so that no two meet.
+type Hashed = (u64, u64);
+
 #[derive(Default)]
 struct Shard {
-    rings: HashMap<Box<str>, Ring>,
+    rings: HashMap<Hashed, Ring>,
     /// The number of keys at which the next sweep is due.
     sweep_at: usize,
-}
-
-/// What was accepted, oldest first: when, and the sum of all that was accepted up to then.
-#[derive(Default)]
-struct Ring {
-    accepted: VecDeque<(i64, u64)>,
-    /// The sum of what has left the window.
-    left: u64,
-    length: i64,
+    marks: Marks,
 }
 
 impl LocalShared {
@@ -62,30 +61,104 @@ impl LocalShared {
     /// Empty windows on a clock that is given.
     pub fn with_ticks(ticks: Ticks) -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            shards: (0..2 * SHARDS).map(|_| Mutex::default()).collect(),
+            hashers: (RandomState::new(), RandomState::new()),
             ticks,
         }
     }
 
-    fn decide(&self, window: &Window, cost: u64) -> Verdict {
-        let place = usize::try_from(self.hasher.hash_one(&window.key) % SHARDS).unwrap_or(0);
-        let Some(shard) = self.shards.get(place) else {
-            return Verdict::unlimited();
+    /// Does the steps in their order, each at one moment.
+    pub fn decide(&self, steps: &[Step]) -> Vec<Answer> {
+        let mut stopped = false;
+        let mut one = |step: &Step| {
+            if stopped {
+                return Answer::Skipped;
+            }
+            match step {
+                Step::Take { window, cost, once } => {
+                    Answer::Taken(self.take(window, *cost, once.as_ref()))
+                }
+                Step::Look { key, stop } => {
+                    let left = self.at(key, |shard, key, now| shard.marks.left(key, now));
+                    stopped = *stop && left.is_some();
+                    Answer::Marked(left)
+                }
+                Step::Mark { key, for_micros } => {
+                    self.at(key, |shard, key, now| {
+                        shard.marks.put(key, now, *for_micros)
+                    });
+                    Answer::Done
+                }
+                Step::Clear { key } => {
+                    self.at(key, |shard, key, _| {
+                        shard.marks.remove(key);
+                        shard.rings.remove(&key);
+                    });
+                    Answer::Done
+                }
+            }
         };
-        let mut shard = shard.lock();
-        // Read under the lock, so that times in a ring never go back.
-        let now = (self.ticks)();
-        if let Some(ring) = shard.rings.get_mut(&*window.key) {
-            return ring.take(now, window, cost);
+        steps.iter().map(&mut one).collect()
+    }
+
+    /// Counts what a state outside accepted, so that this process knows it should that fail.
+    pub fn follow(&self, steps: &[Step], answers: &[Answer]) {
+        for (step, answer) in steps.iter().zip(answers) {
+            match (step, answer) {
+                (Step::Take { window, cost, once }, Answer::Taken(verdict)) => {
+                    if verdict.counted {
+                        self.take(window, *cost, once.as_ref());
+                    }
+                }
+                (Step::Mark { .. } | Step::Clear { .. }, Answer::Done) => {
+                    self.decide(std::slice::from_ref(step));
+                }
+                (Step::Look { key, .. }, Answer::Marked(Some(left))) => {
+                    self.at(key, |shard, key, now| shard.marks.put(key, now, *left));
+                }
+                _ => {}
+            }
         }
-        let mut ring = Ring::default();
-        let verdict = ring.take(now, window, cost);
-        if !ring.accepted.is_empty() {
-            shard.make_room(now);
-            shard.rings.insert(window.key.as_str().into(), ring);
+    }
+
+    fn take(&self, window: &Window, cost: u64, once: Option<&Key>) -> Verdict {
+        if window.limit == 0 {
+            return Verdict::unlimited();
         }
-        verdict
+        let length = window.length_micros;
+        let first = once.is_none_or(|once| {
+            self.at(once, |shard, key, now| {
+                shard.marks.put_new(key, now, length)
+            })
+        });
+        let cost = if first { cost } else { 0 };
+        let verdict = self.at(&window.key, |shard, key, now| {
+            shard.take(key, now, window, cost)
+        });
+        Verdict { first, ..verdict }
+    }
+
+    /// Does something to a key's shard. The time is read under its lock, so that it never goes back
+    /// there.
+    fn at<T>(&self, key: &Key, work: impl FnOnce(&mut Shard, Hashed, i64) -> T) -> T {
+        let hashed = (
+            self.hashers.0.hash_one(&key.name),
+            self.hashers.1.hash_one(&key.name),
+        );
+        let place = hashed.0 % SHARDS;
+        let place = match key.of {
+            Of::Principal => place,
+            Of::Stranger => place + SHARDS,
+        };
+        let place = usize::try_from(place).unwrap_or(0);
+        match self.shards.get(place) {
+            Some(shard) => {
+                let mut shard = shard.lock();
+                work(&mut shard, hashed, (self.ticks)())
+            }
+            // There is a shard for each place.
+            None => work(&mut Shard::default(), hashed, (self.ticks)()),
+        }
     }
 }
 
@@ -96,6 +169,19 @@ impl Default for LocalShared {
 }
 
 impl Shard {
+    fn take(&mut self, key: Hashed, now: i64, window: &Window, cost: u64) -> Verdict {
+        if let Some(ring) = self.rings.get_mut(&key) {
+            return ring.take(now, window, cost);
+        }
+        let mut ring = Ring::default();
+        let verdict = ring.take(now, window, cost);
+        if !ring.is_empty() {
+            self.make_room(now);
+            self.rings.insert(key, ring);
+        }
+        verdict
+    }
+
     /// Clears out what holds nothing any more when the keys have doubled, and the quarter that was
     /// used longest ago when there are too many; so both cost a constant a key.
     fn make_room(&mut self, now: i64) {
@@ -113,77 +199,12 @@ impl Shard {
     }
 }
 
-impl Ring {
-    fn take(&mut self, now: i64, window: &Window, cost: u64) -> Verdict {
-        self.length = window.length_micros;
-        while let Some((at, sum)) = self.accepted.front().copied() {
-            if at.saturating_add(self.length) > now {
-                break;
-            }
-            self.accepted.pop_front();
-            self.left = sum;
-        }
-        // A burst long ago keeps no memory; halving at a quarter costs a constant a request.
-        let capacity = self.accepted.capacity();
-        if capacity > KEPT && self.accepted.len() < capacity / 4 {
-            self.accepted.shrink_to(capacity / 2);
-        }
-        let held = self.held();
-        let allowed = held
-            .checked_add(cost)
-            .is_some_and(|held| held <= window.limit);
-        if allowed && cost > 0 {
-            let sum = self.left.saturating_add(held).saturating_add(cost);
-            match self.accepted.back_mut() {
-                Some((at, last)) if *at == now => *last = sum,
-                _ => self.accepted.push_back((now, sum)),
-            }
-        }
-        let retry = if allowed {
-            Some(0)
-        } else {
-            self.retry_after(now, window, cost)
-        };
-        Verdict {
-            allowed,
-            remaining: window.limit.saturating_sub(self.held()),
-            retry_after_micros: retry,
-            reset_after_micros: self.free_at().saturating_sub(now).max(0),
-        }
-    }
-
-    /// What is in the window.
-    fn held(&self) -> u64 {
-        let sum = self.accepted.back().map_or(self.left, |(_, sum)| *sum);
-        sum.saturating_sub(self.left)
-    }
-
-    /// When something was last accepted.
-    fn used_at(&self) -> i64 {
-        self.accepted.back().map_or(i64::MIN, |(at, _)| *at)
-    }
-
-    /// When it holds nothing any more.
-    fn free_at(&self) -> i64 {
-        self.used_at().saturating_add(self.length)
-    }
-
-    /// When enough of what was accepted has left the window.
-    fn retry_after(&self, now: i64, window: &Window, cost: u64) -> Option<i64> {
-        let room = window.limit.checked_sub(cost)?;
-        let must_leave = self.held().saturating_sub(room);
-        let enough = self
-            .accepted
-            .partition_point(|(_, sum)| sum.saturating_sub(self.left) < must_leave);
-        let at = self.accepted.get(enough).map_or(now, |(at, _)| *at);
-        Some(at.saturating_add(window.length_micros).saturating_sub(now))
-    }
-}
-
 impl Verdict {
-    fn unlimited() -> Self {
+    pub(super) fn unlimited() -> Self {
         Self {
             allowed: true,
+            counted: false,
+            first: true,
             remaining: u64::MAX,
             retry_after_micros: Some(0),
             reset_after_micros: 0,
@@ -193,11 +214,11 @@ impl Verdict {
 
 #[async_trait]
 impl Shared for LocalShared {
-    async fn take(&self, window: &Window, cost: u64) -> crate::Result<Verdict> {
-        if window.limit == 0 {
-            return Ok(Verdict::unlimited());
+    async fn ask(&self, steps: &[Step]) -> Answers {
+        Answers {
+            each: self.decide(steps),
+            alone: false,
         }
-        Ok(self.decide(window, cost))
     }
 }
 

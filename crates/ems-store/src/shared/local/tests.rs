@@ -17,7 +17,7 @@ fn on_a_clock() -> (LocalShared, Arc<AtomicI64>) {
 
 fn named(key: impl Into<String>, limit: u64, length: i64) -> Window {
     Window {
-        key: key.into(),
+        key: Key::of_stranger(key),
         limit,
         length_micros: length,
     }
@@ -73,7 +73,7 @@ proptest! {
         for (wait, cost) in steps {
             let now = clock.fetch_add(wait, Ordering::SeqCst) + wait;
             let expected = model.held(length, now) + cost <= limit;
-            let verdict = shared.decide(&window(limit, length), cost);
+            let verdict = shared.take(&window(limit, length), cost, None);
             prop_assert_eq!(verdict.allowed, expected);
             match verdict.retry_after_micros {
                 Some(wait) if expected => prop_assert_eq!(wait, 0),
@@ -103,7 +103,7 @@ proptest! {
             let now = clock.fetch_add(wait, Ordering::SeqCst) + wait;
             let (limit, length) = (1 + u64::try_from(key).unwrap(), 20);
             let expected = models[key].held(length, now) < limit;
-            let verdict = shared.decide(&named(key.to_string(), limit, length), 1);
+            let verdict = shared.take(&named(key.to_string(), limit, length), 1, None);
             prop_assert_eq!(verdict.allowed, expected);
             if expected {
                 models[key].0.push((now, 1));
@@ -119,7 +119,7 @@ fn of_many_at_once_exactly_the_limit_passes() {
         let shared = Arc::clone(&shared);
         std::thread::spawn(move || {
             (0..1000)
-                .filter(|_| shared.decide(&window(100, 3_600_000_000), 1).allowed)
+                .filter(|_| shared.take(&window(100, 3_600_000_000), 1, None).allowed)
                 .count()
         })
     };
@@ -143,7 +143,7 @@ fn of_many_at_once_no_stretch_holds_more_than_the_limit() {
             for _ in 0..2000 {
                 // The clock moves only by these threads, so a take lies between two looks at it.
                 let before = clock.fetch_add(1, Ordering::SeqCst);
-                if shared.decide(&window(50, 1000), 1).allowed {
+                if shared.take(&window(50, 1000), 1, None).allowed {
                     passed.push((before, clock.load(Ordering::SeqCst)));
                 }
             }
@@ -168,8 +168,8 @@ fn of_many_at_once_no_stretch_holds_more_than_the_limit() {
 #[test]
 fn asking_without_cost_and_a_refusal_take_no_memory() {
     let (shared, _) = on_a_clock();
-    assert!(shared.decide(&window(5, 100), 0).allowed);
-    assert!(!shared.decide(&window(5, 100), 6).allowed);
+    assert!(shared.take(&window(5, 100), 0, None).allowed);
+    assert!(!shared.take(&window(5, 100), 6, None).allowed);
     assert_eq!(keys(&shared), 0);
 }
 
@@ -178,7 +178,7 @@ fn keys_that_hold_nothing_any_more_are_cleared_out() {
     let (shared, clock) = on_a_clock();
     for number in 0..200_000_i64 {
         clock.store(number * 10, Ordering::SeqCst);
-        shared.decide(&named(number.to_string(), 5, 100), 1);
+        shared.take(&named(number.to_string(), 5, 100), 1, None);
     }
     assert!(keys(&shared) <= 16 * SWEEP, "{}", keys(&shared));
 }
@@ -190,7 +190,9 @@ fn past_the_bound_the_keys_used_longest_ago_go_first() {
         shard.make_room(number);
         let mut ring = Ring::default();
         ring.take(number, &window(5, i64::MAX), 1);
-        shard.rings.insert(number.to_string().into(), ring);
+        shard
+            .rings
+            .insert((u64::try_from(number).unwrap(), 0), ring);
         assert!(shard.rings.len() <= MOST);
     }
     let oldest = shard.rings.values().map(Ring::used_at).min().unwrap();
@@ -208,9 +210,124 @@ fn a_burst_that_is_over_gives_its_memory_back() {
     for now in 0..100 {
         ring.take(1_000_000 + now, &window(10_000, 10), 1);
     }
+    assert!(ring.capacity() < 100, "{}", ring.capacity());
+}
+
+fn key(name: &str) -> Key {
+    Key::of_stranger(name)
+}
+
+fn taken(answer: Answer) -> Verdict {
+    match answer {
+        Answer::Taken(verdict) => verdict,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn different_things_are_counted_each_once_and_again_after_the_window() {
+    let (shared, clock) = on_a_clock();
+    let see = |what: &str| {
+        let steps = [Step::Take {
+            window: named("accounts", 2, 100),
+            cost: 1,
+            once: Some(key(what)),
+        }];
+        let verdict = taken(shared.decide(&steps)[0]);
+        (verdict.first, verdict.counted, verdict.remaining)
+    };
+    assert_eq!(see("a"), (true, true, 1));
+    assert_eq!(see("a"), (false, false, 1));
+    assert_eq!(see("b"), (true, true, 0));
+    // Past the limit it is still told that it was the first time, once.
+    assert_eq!(see("c"), (true, false, 0));
+    assert_eq!(see("c"), (false, false, 0));
+    clock.store(100, Ordering::SeqCst);
+    assert_eq!(see("a"), (true, true, 1));
+}
+
+#[test]
+fn a_mark_ends_by_itself_and_a_look_at_it_stops_what_follows() {
+    let (shared, clock) = on_a_clock();
+    let mark = |for_micros| Step::Mark {
+        key: key("m"),
+        for_micros,
+    };
+    let asked = || {
+        let look = Step::Look {
+            key: key("m"),
+            stop: true,
+        };
+        shared.decide(&[look, Step::take(window(5, 100), 1)])
+    };
+    shared.decide(&[mark(50), mark(20)]);
+    assert_eq!(asked(), [Answer::Marked(Some(50)), Answer::Skipped]);
+    clock.store(49, Ordering::SeqCst);
+    assert_eq!(asked()[0], Answer::Marked(Some(1)));
+    clock.store(50, Ordering::SeqCst);
+    assert_eq!(asked()[0], Answer::Marked(None));
+    assert!(taken(asked()[1]).allowed);
+    shared.decide(&[mark(50), Step::Clear { key: key("m") }]);
+    assert_eq!(asked()[0], Answer::Marked(None));
+    shared.decide(&[Step::Clear { key: key("k") }]);
+    assert_eq!(taken(asked()[1]).remaining, 4);
+}
+
+#[test]
+fn strangers_push_no_principals_window_or_mark_out() {
+    let (shared, _) = on_a_clock();
+    let of_principal = Window {
+        key: Key::of_principal("p"),
+        ..window(1, i64::MAX)
+    };
+    shared.take(&of_principal, 1, None);
+    shared.decide(&[Step::Mark {
+        key: Key::of_principal("live"),
+        for_micros: i64::MAX,
+    }]);
+    for number in 0..400_000 {
+        shared.take(&named(format!("w{number}"), 5, i64::MAX), 1, None);
+        shared.decide(&[Step::Mark {
+            key: key(&format!("m{number}")),
+            for_micros: 1000,
+        }]);
+    }
+    assert!(!shared.take(&of_principal, 1, None).allowed);
+    let look = Step::Look {
+        key: Key::of_principal("live"),
+        stop: false,
+    };
+    assert!(matches!(shared.decide(&[look])[0], Answer::Marked(Some(_))));
+    let shards = shared.shards.iter();
+    let marks: usize = shards.map(|shard| shard.lock().marks.len()).sum();
     assert!(
-        ring.accepted.capacity() < 100,
-        "{}",
-        ring.accepted.capacity()
+        keys(&shared) <= 16 * MOST + 1 && marks <= 16 * MOST + 1,
+        "{marks}"
     );
+}
+
+#[test]
+fn what_a_state_outside_accepted_is_known_here_too() {
+    let (outside, inside) = (on_a_clock().0, on_a_clock().0);
+    let steps = [
+        Step::take(window(3, 100), 2),
+        Step::Mark {
+            key: key("m"),
+            for_micros: 40,
+        },
+        Step::Look {
+            key: key("m"),
+            stop: false,
+        },
+        Step::take(window(3, 100), 2),
+    ];
+    let answers = outside.decide(&steps);
+    assert!(!taken(answers[3]).allowed);
+    inside.follow(&steps, &answers);
+    assert_eq!(inside.take(&window(3, 100), 0, None).remaining, 1);
+    let look = Step::Look {
+        key: key("m"),
+        stop: false,
+    };
+    assert_eq!(inside.decide(&[look]), [Answer::Marked(Some(40))]);
 }
