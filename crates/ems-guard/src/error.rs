@@ -25,6 +25,9 @@ pub enum Error {
     /// There is no such user or key.
     #[error("there is no such record")]
     NotFound,
+    /// The address is one that is never shut out, by the settings.
+    #[error("this address is never shut out: guard.ban_allow or server.trusted_proxies names it")]
+    Spared,
     /// The act needs a user's session, and the caller has none (it is a key, or local).
     #[error("the caller has no session")]
     NoSession,

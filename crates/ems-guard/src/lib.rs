@@ -1,22 +1,28 @@
 //! Security decisions without HTTP types: who calls, what they may still do, what is written down.
 //!
 //! `identify` verifies credentials, `sessions` and `accounts` change what they rest on, `limit`
-//! counts, `journal` keeps the two logs. A change and its ledger entry are always one commit, and
+//! counts, `door` decides who is let in, `bans` says who is shut out, `journal` keeps the two logs. A change and its ledger entry are always one commit, and
 //! whatever ends a credential empties the cache of verified ones before it is acknowledged.
 
 pub mod accounts;
 mod act;
+pub mod bans;
 mod digest;
+pub mod door;
 mod error;
 pub mod identify;
 pub mod journal;
+pub mod jump;
 pub mod limit;
+mod network;
 pub mod sessions;
 #[cfg(test)]
 mod testing;
 
 pub use act::Act;
+pub use door::Door;
 pub use error::{AuthFault, Error, Result};
 pub use identify::{Identities, Principal};
 pub use journal::Journal;
 pub use limit::Limiter;
+pub use network::{Network, NoNetwork};

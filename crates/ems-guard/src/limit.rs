@@ -5,15 +5,12 @@
 //! A principal has a window of its own; all requests of an address without a valid credential
 //! share one, so that invented credentials open no new window.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use ems_core::time::SECOND;
 use ems_store::shared::{Key, Shared, Step, Verdict, Window};
 
-use crate::{Principal, Result, identify::Kind};
+use crate::{Network, Principal, identify::Kind};
 
 /// The length of every window, in seconds.
 const HOUR: i64 = 3600;
@@ -67,65 +64,30 @@ impl Limiter {
         Self { shared, limits }
     }
 
-    /// Counts one request, or refuses it. `None`: no window holds this caller.
-    ///
-    /// # Errors
-    /// [`crate::Error::Store`] where shared windows cannot be asked.
-    pub async fn request(&self, whom: Whom<'_>) -> Result<Option<Rate>> {
-        let Some((limit, key)) = self.window(whom) else {
-            return Ok(None);
-        };
-        self.take("default", limit, key, 1).await
-    }
-
-    /// The window of a caller where it is full now; counts nothing. For what is to be refused
-    /// before it costs anything, and is counted elsewhere if it is not.
-    ///
-    /// # Errors
-    /// [`crate::Error::Store`] where shared windows cannot be asked.
-    pub async fn full(&self, whom: Whom<'_>) -> Result<Option<Rate>> {
-        let Some((limit, key)) = self.window(whom) else {
-            return Ok(None);
-        };
-        let rate = self.take("default", limit, key, 0).await?;
-        Ok(rate
-            .filter(|rate| rate.verdict.remaining == 0)
-            .map(|rate| Rate {
-                verdict: Verdict {
-                    allowed: false,
-                    retry_after_micros: Some(rate.verdict.reset_after_micros),
-                    ..rate.verdict
-                },
-                ..rate
-            }))
-    }
-
-    /// The bound and the name of a caller's window of requests; `None`: no window holds it.
-    fn window(&self, whom: Whom<'_>) -> Option<(u64, Key)> {
-        match whom {
+    /// The window that a caller's requests are counted in; `None`: no window holds it.
+    pub(crate) fn window(&self, whom: Whom<'_>) -> Option<Window> {
+        let (limit, key) = match whom {
             Whom::Address(address) => {
-                let key = Key::of_stranger(format!("req:addr:{}", network(address)));
-                Some((self.limits.address_per_hour, key))
+                let key = Key::of_stranger(format!("req:addr:{}", Network::of(address)));
+                (self.limits.address_per_hour, key)
             }
             Whom::Principal(principal) => match &principal.kind {
-                Kind::Local => None,
+                Kind::Local => return None,
                 Kind::User { .. } => {
                     let key = Key::of_principal(format!("req:user:{}", principal.name));
-                    Some((self.limits.user_per_hour, key))
+                    (self.limits.user_per_hour, key)
                 }
                 Kind::Key { id } => {
                     let key = Key::of_principal(format!("req:key:{id}"));
-                    Some((self.limits.key_per_hour, key))
+                    (self.limits.key_per_hour, key)
                 }
             },
-        }
+        };
+        window(key, limit)
     }
 
     /// Counts the readings of one request, all or none. `None`: no window holds this caller.
-    ///
-    /// # Errors
-    /// [`crate::Error::Store`] where shared windows cannot be asked.
-    pub async fn readings(&self, principal: &Principal, count: u64) -> Result<Option<Rate>> {
+    pub async fn readings(&self, principal: &Principal, count: u64) -> Option<Rate> {
         self.amount(
             principal,
             "readings",
@@ -136,10 +98,7 @@ impl Limiter {
 
     /// Counts the meters that one request brings into being, all or none. `None`: no window holds
     /// this caller.
-    ///
-    /// # Errors
-    /// [`crate::Error::Store`] where shared windows cannot be asked.
-    pub async fn new_meters(&self, principal: &Principal, count: u64) -> Result<Option<Rate>> {
+    pub async fn new_meters(&self, principal: &Principal, count: u64) -> Option<Rate> {
         self.amount(
             principal,
             "meters",
@@ -153,38 +112,33 @@ impl Limiter {
         principal: &Principal,
         policy: &'static str,
         (limit, count): (u64, u64),
-    ) -> Result<Option<Rate>> {
+    ) -> Option<Rate> {
         if principal.kind == Kind::Local {
-            return Ok(None);
+            return None;
         }
         let key = Key::of_principal(format!("{policy}:{}", principal.name));
         self.take(policy, limit, key, count).await
     }
 
-    async fn take(
-        &self,
-        policy: &'static str,
-        limit: u64,
-        key: Key,
-        cost: u64,
-    ) -> Result<Option<Rate>> {
-        if limit == 0 {
-            return Ok(None);
-        }
-        let length_micros = HOUR * SECOND;
-        let window = Window {
-            key,
-            limit,
-            length_micros,
-        };
+    async fn take(&self, policy: &'static str, limit: u64, key: Key, cost: u64) -> Option<Rate> {
+        let window = window(key, limit)?;
         let answers = self.shared.ask(&[Step::take(window, cost)]).await;
-        let rate = |verdict| Rate {
+        let verdict = answers.verdict(0)?;
+        Some(Rate {
             policy,
             limit,
             verdict,
-        };
-        Ok(answers.verdict(0).map(rate))
+        })
     }
+}
+
+fn window(key: Key, limit: u64) -> Option<Window> {
+    let length_micros = HOUR * SECOND;
+    (limit > 0).then_some(Window {
+        key,
+        limit,
+        length_micros,
+    })
 }
 
 impl std::fmt::Debug for Limiter {
@@ -196,6 +150,27 @@ impl std::fmt::Debug for Limiter {
 }
 
 impl Rate {
+    /// What a caller's window of requests said.
+    pub(crate) fn of_requests(limit: u64, verdict: Verdict) -> Self {
+        Self {
+            policy: "default",
+            limit,
+            verdict,
+        }
+    }
+
+    /// The same where the window is full and what was asked took nothing: a refusal.
+    pub(crate) fn refused(self) -> Self {
+        Self {
+            verdict: Verdict {
+                allowed: false,
+                retry_after_micros: Some(self.verdict.reset_after_micros),
+                ..self.verdict
+            },
+            ..self
+        }
+    }
+
     /// Whether the request may go on.
     pub fn allowed(&self) -> bool {
         self.verdict.allowed
@@ -230,17 +205,6 @@ fn whole_seconds(micros: i64) -> i64 {
     micros.max(0).saturating_add(SECOND - 1) / SECOND
 }
 
-/// What one subscriber has: an IPv4 address, an IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ems_store::shared::local::LocalShared;
@@ -272,35 +236,29 @@ mod tests {
         principal(name, Kind::User { session_id, jti })
     }
 
-    async fn passes(limiter: &Limiter, whom: Whom<'_>) -> bool {
-        limiter.request(whom).await.unwrap().unwrap().allowed()
-    }
-
-    #[tokio::test]
-    async fn users_keys_and_addresses_each_have_their_own_window() {
+    #[test]
+    fn users_keys_and_addresses_each_have_their_own_window() {
         let limiter = limiter(LIMITS);
-        let (alice, bob) = (user("alice"), user("bob"));
         let key = principal("key:alice", Kind::Key { id: "alice".into() });
-        for _ in 0..3 {
-            assert!(passes(&limiter, Whom::Principal(&alice)).await);
-        }
-        assert!(!passes(&limiter, Whom::Principal(&alice)).await);
-        assert!(passes(&limiter, Whom::Principal(&bob)).await);
-        assert!(passes(&limiter, Whom::Principal(&key)).await);
-        assert!(passes(&limiter, Whom::Principal(&key)).await);
-        assert!(!passes(&limiter, Whom::Principal(&key)).await);
-    }
-
-    #[tokio::test]
-    async fn a_64_network_is_one_caller_and_a_mapped_address_is_its_v4() {
-        let limiter = limiter(LIMITS);
-        let address = |text: &str| Whom::Address(text.parse().unwrap());
-        assert!(passes(&limiter, address("2001:db8:1:2::1")).await);
-        assert!(!passes(&limiter, address("2001:db8:1:2:ffff::9")).await);
-        assert!(passes(&limiter, address("2001:db8:1:3::1")).await);
-        assert!(passes(&limiter, address("192.0.2.1")).await);
-        assert!(!passes(&limiter, address("::ffff:192.0.2.1")).await);
-        assert!(passes(&limiter, address("192.0.2.2")).await);
+        let windows: Vec<_> = [
+            Whom::Principal(&user("alice")),
+            Whom::Principal(&user("bob")),
+            Whom::Principal(&key),
+            Whom::Address("192.0.2.1".parse().unwrap()),
+            Whom::Address("192.0.2.2".parse().unwrap()),
+            Whom::Address("2001:db8:1:2::1".parse().unwrap()),
+            Whom::Address("2001:db8:1:3::1".parse().unwrap()),
+        ]
+        .into_iter()
+        .map(|whom| limiter.window(whom).unwrap())
+        .collect();
+        let limits: Vec<u64> = windows.iter().map(|window| window.limit).collect();
+        assert_eq!(limits, [3, 3, 2, 1, 1, 1, 1]);
+        let names: std::collections::HashSet<_> =
+            windows.iter().map(|window| &window.key).collect();
+        assert_eq!(names.len(), windows.len());
+        let again = limiter.window(Whom::Address("2001:db8:1:2:ffff::9".parse().unwrap()));
+        assert_eq!(again.as_ref(), windows.get(5));
     }
 
     #[tokio::test]
@@ -313,24 +271,18 @@ mod tests {
         });
         let local = Principal::local(0);
         let alice = user("alice");
-        assert_eq!(
-            unlimited.request(Whom::Principal(&alice)).await.unwrap(),
-            None
-        );
-        assert_eq!(unlimited.readings(&alice, 1_000_000).await.unwrap(), None);
+        assert_eq!(unlimited.window(Whom::Principal(&alice)), None);
+        assert_eq!(unlimited.readings(&alice, 1_000_000).await, None);
         let limited = limiter(LIMITS);
-        assert_eq!(
-            limited.request(Whom::Principal(&local)).await.unwrap(),
-            None
-        );
-        assert_eq!(limited.readings(&local, 1_000_000).await.unwrap(), None);
+        assert_eq!(limited.window(Whom::Principal(&local)), None);
+        assert_eq!(limited.readings(&local, 1_000_000).await, None);
     }
 
     #[tokio::test]
     async fn readings_are_taken_all_or_none() {
         let limiter = limiter(LIMITS);
         let alice = user("alice");
-        let take = async |count| limiter.readings(&alice, count).await.unwrap().unwrap();
+        let take = async |count| limiter.readings(&alice, count).await.unwrap();
         assert_eq!(take(60).await.verdict.remaining, 40);
         let refused = take(41).await;
         assert!(!refused.allowed());
@@ -339,22 +291,6 @@ mod tests {
         let never = take(101).await;
         assert!(!never.allowed());
         assert_eq!(never.retry_after_seconds(), None);
-    }
-
-    #[tokio::test]
-    async fn asking_whether_a_window_is_full_takes_nothing() {
-        let limiter = limiter(LIMITS);
-        let key = principal("key:a", Kind::Key { id: "a".into() });
-        for _ in 0..10 {
-            assert_eq!(limiter.full(Whom::Principal(&key)).await.unwrap(), None);
-        }
-        assert!(passes(&limiter, Whom::Principal(&key)).await);
-        assert_eq!(limiter.full(Whom::Principal(&key)).await.unwrap(), None);
-        assert!(passes(&limiter, Whom::Principal(&key)).await);
-        let full = limiter.full(Whom::Principal(&key)).await.unwrap().unwrap();
-        assert!(!full.allowed() && full.retry_after_seconds().is_some());
-        let local = Principal::local(0);
-        assert_eq!(limiter.full(Whom::Principal(&local)).await.unwrap(), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod analytics;
 pub mod auth;
+pub mod bans;
 pub mod data;
 pub mod docs;
 pub mod health;

@@ -11,9 +11,10 @@ use std::{
 use ems_core::{clock::Clock, time::Timestamp};
 use ems_crypto::{hash::IndexKey, token::Expect};
 use ems_guard::{
-    Identities, Journal, Limiter,
+    Door, Identities, Journal, Limiter, door,
     identify::{self, Lifetimes},
     journal,
+    jump::Jumps,
     limit::Limits,
 };
 use ems_store::Store;
@@ -21,7 +22,7 @@ use ems_store::Store;
 use crate::{
     Result,
     body::Budget,
-    config::{Loaded, RootSource, Secrets, Settings},
+    config::{Limit, Loaded, RootSource, Secrets, Settings},
     docs::Documents,
     gate::{Frozen, GatedCommit},
     listener::HeadLimits,
@@ -39,8 +40,12 @@ pub struct App {
     pub identities: Identities,
     /// `security.log` and `audit.log`.
     pub journal: Journal,
-    /// Rate windows.
+    /// Rate windows of readings and of new meters.
     pub limiter: Limiter,
+    /// Decides who is let in.
+    pub door: Door,
+    /// Notices readings that jump, where that is asked for.
+    pub jumps: Option<Jumps>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -104,10 +109,13 @@ impl App {
                 key_overlap: settings.auth.key_overlap.get(),
             },
         };
+        let limiter = Limiter::new(Arc::clone(&store.shared), limits(&settings));
         Ok(Arc::new(Self {
             identities: Identities::new(store.clone(), identities),
             journal: Journal::open(journal_options(&settings))?,
-            limiter: Limiter::new(Arc::clone(&store.shared), limits(&settings)),
+            door: Door::new(store.clone(), limiter.clone(), door(&settings)),
+            jumps: Jumps::new(settings.guard.reading_jump.get().unwrap_or(0)),
+            limiter,
             clock,
             metrics,
             cursor_key,
@@ -148,6 +156,30 @@ fn limits(settings: &Settings) -> Limits {
         address_per_hour: settings.limits.address_per_hour.get().unwrap_or(0),
         readings_per_hour: settings.limits.readings_per_hour.get().unwrap_or(0),
         new_meters_per_hour: settings.readings.new_meters_per_hour.get().unwrap_or(0),
+    }
+}
+
+fn door(settings: &Settings) -> door::Options {
+    let guard = &settings.guard;
+    let proxies = &settings.server.trusted_proxies;
+    let count = |limit: Limit| limit.get().unwrap_or(0);
+    door::Options {
+        failed_logins: count(guard.failed_logins),
+        failed_login_window: guard.failed_login_window.get(),
+        ban_score: count(guard.ban_score),
+        block_time: guard.block_time.get(),
+        spared: guard.ban_allow.iter().chain(proxies).copied().collect(),
+        thresholds: door::Thresholds {
+            many_accounts: count(guard.many_accounts),
+            many_addresses: count(guard.many_addresses),
+            burst_401: count(guard.burst_401),
+            burst_403: count(guard.burst_403),
+            burst_404: count(guard.burst_404),
+            key_networks: count(guard.key_networks),
+            scope_probes: count(guard.scope_probes),
+            proxy_principals: count(guard.proxy_principals),
+        },
+        shared: settings.shared.redis_url.is_some(),
     }
 }
 

@@ -198,7 +198,7 @@ pub async fn create(
     if let NewStore::Mongo(database) = store {
         database.init(&loaded, &clock)?;
     }
-    let local = Local::open(loaded, clock)?;
+    let local = Local::open(loaded, clock).await?;
     let made = match admin {
         Some((name, password)) => first_admin(&local, name, password).await,
         None => Ok(()),

@@ -12,6 +12,7 @@ pub mod config;
 pub mod cursor;
 pub mod decode;
 pub mod docs;
+mod door;
 pub mod encode;
 mod error;
 pub mod forwarded;

@@ -78,6 +78,9 @@ impl<S> HttpService for S where
 {
 }
 
+/// Says of an address whether its connections are closed before they say anything.
+pub type Banned = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
 /// Who is at the other end of a connection. An extension of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -127,17 +130,17 @@ impl Listener {
     /// Serves until `shutdown` is cancelled, then drains: no new connections, requests in flight
     /// get `server.drain_timeout` to finish, what is left is cut.
     ///
-    /// Without `tls` it speaks plain HTTP.
+    /// Without `tls` it speaks plain HTTP. Connections of an address that is `banned` are closed.
     pub async fn run<S: HttpService>(
         self,
-        tls: Option<TlsServer>,
+        (tls, banned): (Option<TlsServer>, Banned),
         service: S,
         shutdown: CancellationToken,
     ) -> Drained {
         let drain = drain::Drain::new(shutdown);
         let server = Arc::new(connection::Server::new(
             &self.settings,
-            tls,
+            (tls, banned),
             service,
             drain.clone(),
         ));

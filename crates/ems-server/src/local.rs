@@ -28,8 +28,9 @@ impl Local {
     /// # Errors
     /// [`crate::Error::Store`], also where a server has an embedded store open;
     /// [`crate::Error::Usage`] where the settings name a database that must not be used.
-    pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Self> {
         let app = App::open(loaded, clock)?;
+        app.door.load(app.clock.now()).await?;
         let uid = rustix::process::geteuid().as_raw();
         let routes = admin::local(router(Arc::clone(&app)), uid);
         Ok(Self { app, routes })

@@ -35,6 +35,22 @@ struct KindLabels {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SentenceLabels {
+    kind: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhereLabels {
+    r#where: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PatternLabels {
+    pattern: &'static str,
+}
+
 /// All figures. Cheap to clone; clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -47,6 +63,10 @@ pub struct Metrics {
     auth_failures: Family<KindLabels, Counter>,
     commits: Histogram,
     damaged: Counter,
+    sentences: Family<KindLabels, Gauge>,
+    sentenced: Family<SentenceLabels, Counter>,
+    shut_out: Family<WhereLabels, Counter>,
+    patterns: Family<PatternLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -110,8 +130,24 @@ impl Metrics {
             Unit::Seconds,
             commits.clone(),
         );
+        let shut = Family::default();
+        let help = "Addresses that are shut out now";
+        registry.register("guard_sentences", help, shut.clone());
+        let sentenced = Family::default();
+        let help = "Times that an address was shut out";
+        registry.register("guard_sentenced", help, sentenced.clone());
+        let shut_out = Family::default();
+        let help = "Connections and requests of addresses that are shut out";
+        registry.register("guard_refused", help, shut_out.clone());
+        let patterns = Family::default();
+        let help = "Patterns of attack that were told, by name";
+        registry.register("guard_patterns", help, patterns.clone());
         Self {
             registry: Arc::new(registry),
+            sentences: shut,
+            sentenced,
+            shut_out,
+            patterns,
             requests,
             latency,
             in_flight,
@@ -176,6 +212,36 @@ impl Metrics {
     /// Notes that something stored did not open when it was asked for.
     pub fn damaged(&self) {
         self.damaged.inc();
+    }
+
+    /// Notes how many addresses are blocked and banned now.
+    pub fn sentences(&self, blocked: usize, banned: usize) {
+        for (kind, count) in [("block", blocked), ("ban", banned)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.sentences
+                .get_or_create(&KindLabels { kind })
+                .set(count);
+        }
+    }
+
+    /// Notes that an address was shut out; both texts come from fixed sets.
+    pub fn sentenced(&self, kind: &str, reason: &str) {
+        let (kind, reason) = (kind.to_owned(), reason.to_owned());
+        self.sentenced
+            .get_or_create(&SentenceLabels { kind, reason })
+            .inc();
+    }
+
+    /// Notes a connection (`accept`) or a request (`request`) of an address that is shut out.
+    pub fn shut_out(&self, r#where: &'static str) {
+        self.shut_out.get_or_create(&WhereLabels { r#where }).inc();
+    }
+
+    /// Notes that a pattern of attack was told.
+    pub fn pattern(&self, pattern: &'static str) {
+        self.patterns
+            .get_or_create(&PatternLabels { pattern })
+            .inc();
     }
 
     fn stored(&self, counts: Counts) {

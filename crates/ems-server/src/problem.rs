@@ -10,7 +10,7 @@ use ems_api::{
     ErrorCode, InputError,
     problem::{MAX_ERRORS, MEDIA_TYPE},
 };
-use ems_core::Fault;
+use ems_core::{Fault, meter::MeterId};
 use ems_guard::{journal::Violation, limit::Rate};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
@@ -32,7 +32,12 @@ struct Inner {
     headers: HeaderMap,
     cause: Option<String>,
     violation: Option<Violation>,
+    probe: Option<Probe>,
 }
+
+/// An attempt on what is outside the caller's scope, with the meter if one was named.
+#[derive(Debug, Clone)]
+pub struct Probe(pub Option<String>);
 
 /// The status of a code.
 pub fn status(code: ErrorCode) -> StatusCode {
@@ -120,6 +125,7 @@ impl Problem {
             headers,
             cause: None,
             violation: violation(code),
+            probe: (code == ErrorCode::OutOfScope).then_some(Probe(None)),
         }))
     }
 
@@ -140,6 +146,18 @@ impl Problem {
     /// Nothing here, or nothing that the caller may see.
     pub fn not_found() -> Self {
         Self::with_detail(ErrorCode::NotFound, "There is nothing here")
+    }
+
+    /// A meter that the caller may not see: as if there were none.
+    pub fn hidden(meter: &MeterId) -> Self {
+        Self::not_found().probing(meter)
+    }
+
+    /// The same as an attempt on a meter outside the caller's scope.
+    #[must_use]
+    pub fn probing(mut self, meter: &MeterId) -> Self {
+        self.0.probe = Some(Probe(Some(meter.as_str().to_owned())));
+        self
     }
 
     /// A body that parses and breaks these rules.
@@ -237,6 +255,11 @@ impl Problem {
         self.0.violation
     }
 
+    /// The attempt on what is outside the caller's scope, if it was one.
+    pub fn probe(&self) -> Option<Probe> {
+        self.0.probe.clone()
+    }
+
     /// Why, for the log.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
@@ -330,6 +353,10 @@ impl From<ems_guard::Error> for Problem {
                 Self::with_detail(ErrorCode::Conflict, "The key was rotated or revoked before")
             }
             Error::NotFound => Self::not_found(),
+            Error::Spared => Self::with_detail(
+                ErrorCode::Conflict,
+                "The settings say that this address is never shut out",
+            ),
             Error::NoSession => {
                 Self::new(ErrorCode::InsufficientPermissions).caused_by("the caller has no session")
             }

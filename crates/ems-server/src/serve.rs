@@ -19,7 +19,7 @@ use crate::{
     app::App,
     config::{self, Backend, ConfigErrors, Loaded, Settings, TlsMode},
     jobs,
-    listener::Listener,
+    listener::{Banned, Listener},
     metrics,
     plain::{self, Accept},
     roles::Role,
@@ -103,11 +103,13 @@ impl Server {
             metrics,
             hang_ups: signals,
         } = self;
+        app.door.load(app.clock.now()).await?;
         let routes = router(Arc::clone(&app));
         let (beside, following) = (CancellationToken::new(), CancellationToken::new());
         let follower = follow(&app, following.clone());
         let others = [
             tokio::spawn(jobs::run(Arc::clone(&app), beside.clone())),
+            tokio::spawn(jobs::keep_bans(Arc::clone(&app), beside.clone())),
             tokio::spawn(admin.run(routes.clone(), beside.clone())),
             tokio::spawn(serve_metrics(Arc::clone(&app), metrics, beside.clone())),
             tokio::spawn(hang_ups(
@@ -118,7 +120,8 @@ impl Server {
             )),
             tokio::spawn(mark_draining(Arc::clone(&app), shutdown.clone())),
         ];
-        let drained = listener.run(tls, routes, shutdown.clone()).await;
+        let banned = gate(&app);
+        let drained = listener.run((tls, banned), routes, shutdown.clone()).await;
         if drained.cut > 0 {
             tracing::warn!(connections = drained.cut, "the drain's time was over: cut");
         }
@@ -159,6 +162,18 @@ fn store_of(settings: &Settings) -> impl fmt::Display {
         Backend::Embedded => settings.store.dir.display().to_string(),
         Backend::Mongo => "mongo".to_owned(),
     }
+}
+
+/// Closes connections of banned addresses, and counts them.
+fn gate(app: &Arc<App>) -> Banned {
+    let app = Arc::clone(app);
+    Arc::new(move |address| {
+        let banned = app.door.is_banned(address);
+        if banned {
+            app.metrics.shut_out("accept");
+        }
+        banned
+    })
 }
 
 /// Completes at SIGTERM or SIGINT.

@@ -57,17 +57,20 @@ pub enum Table {
     Erasures,
     /// Answers to requests that may be sent again; the store's own.
     Answers,
+    /// Addresses that are shut out.
+    Bans,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Users,
         Self::Keys,
         Self::Sessions,
         Self::Meters,
         Self::Erasures,
         Self::Answers,
+        Self::Bans,
     ];
 
     /// The stable name, which is bound into every sealed record.
@@ -79,6 +82,7 @@ impl Table {
             Self::Meters => "meters",
             Self::Erasures => "erasures",
             Self::Answers => "answers",
+            Self::Bans => "bans",
         }
     }
 }

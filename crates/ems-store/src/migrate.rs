@@ -25,12 +25,13 @@ use crate::{Error, Record, Result, Store, Table, subject::Subject};
 const PAGE: usize = 1000;
 
 /// The tables that are moved: all but the notes of erasures, of which there must be none.
-const TABLES: [Table; 5] = [
+const TABLES: [Table; 6] = [
     Table::Users,
     Table::Keys,
     Table::Sessions,
     Table::Meters,
     Table::Answers,
+    Table::Bans,
 ];
 
 /// What a move is doing.

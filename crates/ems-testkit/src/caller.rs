@@ -41,6 +41,14 @@ impl Caller {
         self
     }
 
+    /// The same, as a proxy forwards it of a client: for servers that trust 127.0.0.1.
+    #[must_use]
+    pub fn forwarded_for(mut self, client: &str) -> Self {
+        self.credentials
+            .push(("x-forwarded-for", client.to_owned()));
+        self
+    }
+
     /// A request to a path, to be changed before it goes.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();

@@ -32,14 +32,16 @@ use crate::{
 /// The first admin of every test server, and its password.
 pub const ADMIN: (&str, &str) = ("root", "correct horse battery staple");
 
-/// Settings of every test server: a port of its own, and no limits.
-const SETTINGS: [(&str, &str); 6] = [
+/// Settings of every test server: a port of its own, no limits, and nobody is shut out.
+const SETTINGS: [(&str, &str); 8] = [
     ("server.listen", "127.0.0.1:0"),
     ("server.metrics_listen", "127.0.0.1:0"),
     ("limits.key_per_hour", "0"),
     ("limits.address_per_hour", "0"),
     ("limits.user_per_hour", "0"),
     ("readings.new_meters_per_hour", "0"),
+    ("guard.failed_logins", "0"),
+    ("guard.ban_score", "0"),
 ];
 
 /// The variable that has every server of a process keep its data on a replica set: the connection

@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::cmd::{
-    completions::Completions, config::Config, demo::Demo, export::Export, generate::Generate,
-    health::Health, import::Import, init::Init, key::Key, keyring::Keyring, migrate::Migrate,
-    serve::Serve, user::User, verify::Verify,
+    ban::Ban, completions::Completions, config::Config, demo::Demo, export::Export,
+    generate::Generate, health::Health, import::Import, init::Init, key::Key, keyring::Keyring,
+    migrate::Migrate, serve::Serve, user::User, verify::Verify,
 };
 
 /// A secure energy-data platform: meter readings in over TLS, kept encrypted, out to those allowed.
@@ -61,6 +61,9 @@ In MongoDB the key tree is in a database of its own, and DIR/secrets is what to 
 Example:
   ems key create 'Head-end of plant 7' --role meter_reader --meters 'plant7-*' --key-file plant7.key")]
     Key(Key),
+    /// Addresses that are shut out: list, add, lift
+    #[command(after_help = "Example:\n  ems ban list --dir /srv/ems")]
+    Ban(Ban),
     /// The keys above all stored keys: status, rotation, destruction
     #[command(after_help = "Example:\n  ems keyring status --dir /srv/ems")]
     Keyring(Keyring),

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod ban;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Serve(serve) => blocking(serve.run(output)),
         Command::User(user) => blocking(user.run(output)),
         Command::Key(key) => blocking(key.run(output)),
+        Command::Ban(ban) => blocking(ban.run(output)),
         Command::Keyring(keyring) => blocking(keyring.run(output)),
         Command::Import(import) => blocking(import.run(output)),
         Command::Export(export) => blocking(export.run(output)),

@@ -164,7 +164,11 @@ impl Administration {
                 }),
             Err(_) => {
                 let loaded = instance.load(&[])?;
-                let local = Arc::new(Local::open(loaded, Arc::new(SystemClock)).map_err(failed)?);
+                let local = Arc::new(
+                    Local::open(loaded, Arc::new(SystemClock))
+                        .await
+                        .map_err(failed)?,
+                );
                 let client = Client::in_process(Arc::new(InProcess(Arc::clone(&local))))?;
                 Ok(Self {
                     client,

@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// Every item of a list, page by page.
-    async fn all<T: DeserializeOwned>(
+    pub(super) async fn all<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: &[(&str, &str)],

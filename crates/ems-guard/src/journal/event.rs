@@ -38,11 +38,32 @@ pub enum Violation {
     /// `damaged_data`: something stored did not open when it was asked for; `details.fault` names
     /// it.
     DamagedData,
+    /// `ip_released`: an administrator let an address in again.
+    IpReleased,
+    /// `many_accounts`: logins of many accounts failed from one address.
+    ManyAccounts,
+    /// `many_addresses`: logins of one account failed from many addresses.
+    ManyAddresses,
+    /// `burst_unauthorized`: many answers of 401 to one caller within a minute.
+    BurstUnauthorized,
+    /// `burst_forbidden`: many answers of 403 to one caller within a minute.
+    BurstForbidden,
+    /// `burst_not_found`: many answers of 404 to one caller within a minute.
+    BurstNotFound,
+    /// `new_network`: an API key was used from a network that it was not used from before.
+    NewNetwork,
+    /// `scope_probing`: a principal asked for many meters that are not its own.
+    ScopeProbing,
+    /// `reading_jump`: a reading is many times the largest that its meter ever had.
+    ReadingJump,
+    /// `undeclared_proxy`: so many principals come from one address that it must be a proxy which
+    /// `server.trusted_proxies` does not name; a block of it would hit many.
+    UndeclaredProxy,
 }
 
 impl Violation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 21] = [
         Self::IpBlocked,
         Self::SuspiciousPattern,
         Self::GdprDeletionRequest,
@@ -54,6 +75,16 @@ impl Violation {
         Self::ForgedCursor,
         Self::UnlistedRoute,
         Self::DamagedData,
+        Self::IpReleased,
+        Self::ManyAccounts,
+        Self::ManyAddresses,
+        Self::BurstUnauthorized,
+        Self::BurstForbidden,
+        Self::BurstNotFound,
+        Self::NewNetwork,
+        Self::ScopeProbing,
+        Self::ReadingJump,
+        Self::UndeclaredProxy,
     ];
 
     /// The name in the log.
@@ -70,6 +101,16 @@ impl Violation {
             Self::ForgedCursor => "forged_cursor",
             Self::UnlistedRoute => "unlisted_route",
             Self::DamagedData => "damaged_data",
+            Self::IpReleased => "ip_released",
+            Self::ManyAccounts => "many_accounts",
+            Self::ManyAddresses => "many_addresses",
+            Self::BurstUnauthorized => "burst_unauthorized",
+            Self::BurstForbidden => "burst_forbidden",
+            Self::BurstNotFound => "burst_not_found",
+            Self::NewNetwork => "new_network",
+            Self::ScopeProbing => "scope_probing",
+            Self::ReadingJump => "reading_jump",
+            Self::UndeclaredProxy => "undeclared_proxy",
         }
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use ems_api::{
-    SecretText,
+    ErrorCode, SecretText,
     session::{Greeting, Me, PasswordChange, RefreshRequest, TokenRequest, Tokens},
 };
 use ems_core::{Fault, FaultCode};
 use ems_crypto::password::Password;
-use ems_guard::{AuthFault, Error, journal::Violation, sessions};
+use ems_guard::{AuthFault, Error, door::Failure, journal::Violation, sessions};
 use http::StatusCode;
 use serde_json::Map;
 
@@ -18,6 +18,7 @@ use crate::{
     app::App,
     body::Document,
     caller::{AnyCredential, Caller, Facts},
+    door,
     problem::Problem,
     query::NoQuery,
     strict::{self, Json as Value, Read},
@@ -44,7 +45,11 @@ pub async fn token(
     let (name, password) = body.finish(name.zip(password))?;
     let act = facts.act("anonymous");
     let issued = sessions::login(&app.identities, &act, &name, &password).await;
-    let issued = noted(&app, &facts, ("login", &name), issued)?;
+    let issued = attempted(&app, &facts, ("login", &name), issued).await?;
+    // Others may have failed meanwhile: of those that came at once no more are answered than may.
+    if app.door.is_shut(facts.client, &act).await {
+        return Err(Problem::new(ErrorCode::RequestBlocked));
+    }
     Ok(Json(tokens(issued)))
 }
 
@@ -66,7 +71,7 @@ pub async fn refresh(
     let token = Password::new(body.finish(token)?);
     let act = facts.act("anonymous");
     let issued = sessions::refresh(&app.identities, &act, token.expose()).await;
-    let issued = noted(&app, &facts, ("refresh", "anonymous"), issued)?;
+    let issued = attempted(&app, &facts, ("refresh", "anonymous"), issued).await?;
     Ok(Json(tokens(issued)))
 }
 
@@ -153,6 +158,31 @@ pub async fn password(
 pub async fn secure(caller: Caller<AnyCredential>, _: NoQuery) -> Json<Greeting> {
     let message = format!("Hello {}, this is a secure endpoint", caller.name());
     Json(Greeting { message })
+}
+
+/// The same of one who is not known yet: what is refused is counted against the address.
+async fn attempted<T>(
+    app: &App,
+    facts: &Facts,
+    (action, user): (&str, &str),
+    ended: Result<T, Error>,
+) -> Result<T, Problem> {
+    let fault = match &ended {
+        Err(Error::Auth(fault)) => Some(*fault),
+        _ => None,
+    };
+    let answer = noted(app, facts, (action, user), ended);
+    if let Some(fault) = fault {
+        let failure = Failure {
+            attempt: fault.is_failed_attempt(),
+            account: (action == "login").then_some(user),
+            // A login was counted when it came.
+            uncounted: action != "login",
+        };
+        let (_, goes_on) = door::refused(app, facts, failure).await;
+        goes_on?;
+    }
+    answer
 }
 
 /// Logs and counts how an attempt ended.

@@ -190,7 +190,7 @@ async fn replace(
     if record.is_none() {
         heed(
             app,
-            app.limiter.new_meters(caller.principal(), 1).await?,
+            app.limiter.new_meters(caller.principal(), 1).await,
             "new_meters",
         )?;
     }

@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 /// 404 for one that is unknown or outside the scope.
 pub(super) async fn seen(store: &Store, scope: &Scope, meter: &MeterId) -> Result<Record, Problem> {
     if !scope.contains(meter) {
-        return Err(Problem::not_found());
+        return Err(Problem::hidden(meter));
     }
     let record = store.records.get(Table::Meters, meter.as_str()).await?;
     record.ok_or_else(Problem::not_found)
@@ -51,7 +51,7 @@ pub(super) fn writable(scope: &Scope, meter: &MeterId) -> Result<(), Problem> {
     if scope.contains(meter) {
         return Ok(());
     }
-    Err(out_of_scope("this meter is outside the caller's meters"))
+    Err(out_of_scope("this meter is outside the caller's meters").probing(meter))
 }
 
 /// The answer to a write outside the caller's meters.

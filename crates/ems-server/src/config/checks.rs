@@ -3,14 +3,14 @@
 //! A setting that this build cannot honour is refused here too: silently ignoring
 //! `require_mfa = true` would be an open door.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use ems_crypto::tls::ServerIdentity;
 use ipnet::IpNet;
 
 use super::{
     ConfigErrors, MongoUri,
-    settings::{Backend, LogFormat, Server, Settings, TlsMode},
+    settings::{Backend, Guard, LogFormat, Server, Settings, TlsMode},
 };
 
 /// Ranges nobody on the Internet can send from (RFC 1918, 6598, 3927, 4193, 4291; loopback).
@@ -25,8 +25,17 @@ const PRIVATE: [&str; 9] = [
     "fe80::/10",
     "::1/128",
 ];
-/// The widest public range a proxy may be trusted in: those of the largest CDNs.
-const WIDEST_PUBLIC: (u8, u8) = (12, 28);
+/// Ranges for documentation (RFC 5737, 3849), which nobody sends from either.
+const DOCUMENTATION: [&str; 4] = [
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "2001:db8::/32",
+];
+/// The highest threshold of the guard.
+const MOST_COUNTED: u64 = 10_000;
+/// The longest time in which failures count, and for which an address is shut out the first time.
+const LONGEST_GUARDED: Duration = Duration::from_hours(24);
 /// The longest life of an access token.
 const LONGEST_ACCESS: Duration = Duration::from_hours(24);
 
@@ -64,11 +73,12 @@ fn server(server: &Server, errors: &mut ConfigErrors) {
         }
     }
     for network in &server.trusted_proxies {
-        if is_too_wide(network) {
+        if is_public(network) {
             errors.add(
                 "server.trusted_proxies",
                 format!(
-                    "{network} lets strangers claim any address: name your proxies' own networks"
+                    "{network} is a public range, from which strangers could claim any address: name your \
+                     proxies one by one, or a private network of theirs"
                 ),
             );
         }
@@ -87,16 +97,15 @@ fn server(server: &Server, errors: &mut ConfigErrors) {
     }
 }
 
-fn is_too_wide(network: &IpNet) -> bool {
-    let private = PRIVATE
+/// Whether others than the operator's own machines can send from a network: a public one, unless it
+/// is a single address.
+fn is_public(network: &IpNet) -> bool {
+    let ours = PRIVATE
         .iter()
+        .chain(&DOCUMENTATION)
         .filter_map(|range| range.parse::<IpNet>().ok())
         .any(|range| range.contains(network));
-    let widest = match network.addr() {
-        IpAddr::V4(_) => WIDEST_PUBLIC.0,
-        IpAddr::V6(_) => WIDEST_PUBLIC.1,
-    };
-    !private && network.prefix_len() < widest
+    !ours && network.prefix_len() < network.max_prefix_len()
 }
 
 const KIB: u64 = 1 << 10;
@@ -105,6 +114,7 @@ const MIB: u64 = 1 << 20;
 /// Single settings and their least and greatest value.
 fn bounds(settings: &Settings, errors: &mut ConfigErrors) {
     counts(settings, errors);
+    thresholds(&settings.guard, errors);
     sizes(settings, errors);
     times(settings, errors);
 }
@@ -127,12 +137,6 @@ fn counts(settings: &Settings, errors: &mut ConfigErrors) {
             1_000,
         ),
         ("guard.threshold", settings.guard.threshold.into(), 1, 1_000),
-        (
-            "guard.failed_logins",
-            settings.guard.failed_logins.into(),
-            1,
-            1_000,
-        ),
         ("log.keep", settings.log.keep.into(), 1, 10_000),
         (
             "network.ssh_port",
@@ -143,6 +147,40 @@ fn counts(settings: &Settings, errors: &mut ConfigErrors) {
     ] {
         if !(least..=greatest).contains(&value) {
             errors.add(key, format!("is {value}; it may be {least} to {greatest}"));
+        }
+    }
+}
+
+/// The thresholds of the guard. What is too high would be no threshold, and 0 says so better; one
+/// that a single mistake reaches would shut everybody out.
+fn thresholds(guard: &Guard, errors: &mut ConfigErrors) {
+    for (key, limit, least) in [
+        ("guard.failed_logins", guard.failed_logins, 1),
+        ("guard.ban_score", guard.ban_score, 1),
+        ("guard.many_accounts", guard.many_accounts, 2),
+        ("guard.many_addresses", guard.many_addresses, 2),
+        ("guard.burst_401", guard.burst_401, 2),
+        ("guard.burst_403", guard.burst_403, 2),
+        ("guard.burst_404", guard.burst_404, 2),
+        ("guard.key_networks", guard.key_networks, 1),
+        ("guard.scope_probes", guard.scope_probes, 2),
+        ("guard.proxy_principals", guard.proxy_principals, 2),
+        ("guard.reading_jump", guard.reading_jump, 2),
+    ] {
+        let fits = |value| (least..=MOST_COUNTED).contains(&value);
+        if let Some(value) = limit.get().filter(|value| !fits(*value)) {
+            errors.add(
+                key,
+                format!("is {value}; it may be {least} to {MOST_COUNTED}, or 0 for never"),
+            );
+        }
+    }
+    for (key, span) in [
+        ("guard.failed_login_window", guard.failed_login_window),
+        ("guard.block_time", guard.block_time),
+    ] {
+        if span.get() > LONGEST_GUARDED {
+            errors.add(key, format!("is {span}; it may be 24h at most"));
         }
     }
 }

@@ -145,9 +145,19 @@ pub struct Guard {
     pub inspection: Inspection,
     pub threshold: u32,
     pub ban_allow: Vec<IpNet>,
-    pub failed_logins: u32,
+    pub failed_logins: Limit,
     pub failed_login_window: Timespan,
     pub block_time: Timespan,
+    pub ban_score: Limit,
+    pub many_accounts: Limit,
+    pub many_addresses: Limit,
+    pub burst_401: Limit,
+    pub burst_403: Limit,
+    pub burst_404: Limit,
+    pub key_networks: Limit,
+    pub scope_probes: Limit,
+    pub proxy_principals: Limit,
+    pub reading_jump: Limit,
 }
 
 /// `guard.inspection`.

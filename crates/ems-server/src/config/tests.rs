@@ -96,7 +96,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.limits.anonymous_body_bytes.get(), 65_536);
     assert_eq!(settings.auth.algorithm, Algorithm::Hs256);
     assert_eq!(settings.auth.access_ttl.get().as_secs(), 3_600);
-    assert_eq!(settings.guard.failed_logins, 5);
+    assert_eq!(settings.guard.failed_logins.get(), Some(5));
     assert_eq!(settings.network.ssh_port, 22);
     assert!(settings.readings.auto_register && settings.network.restricted);
 }
@@ -217,7 +217,14 @@ fn plain_http_needs_a_loopback_address_or_a_proxy() {
 #[test]
 fn proxies_cannot_be_trusted_in_a_range_that_strangers_live_in() {
     let instance = Instance::new();
-    for network in ["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/4", "::/0", "2000::/3"] {
+    for network in [
+        "0.0.0.0/0",
+        "128.0.0.0/4",
+        "104.16.0.0/13",
+        "8.8.8.0/31",
+        "::/0",
+        "2400:cb00::/32",
+    ] {
         let networks = format!("[\"10.0.0.0/8\", \"{network}\"]");
         let faults = instance.faults(&[], &[("server.trusted_proxies", &networks)]);
         assert!(
@@ -228,8 +235,9 @@ fn proxies_cannot_be_trusted_in_a_range_that_strangers_live_in() {
     for network in [
         "10.0.0.0/8",
         "fd00::/8",
-        "104.16.0.0/13",
-        "2400:cb00::/32",
+        "104.16.0.1/32",
+        "2400:cb00::1/128",
+        "198.51.100.0/24",
         "127.0.0.1/32",
     ] {
         let networks = format!("[\"{network}\"]");

@@ -37,6 +37,10 @@ pub(super) async fn run<S: HttpService>(
         let Some((place, (stream, socket))) = accepted else {
             return;
         };
+        if (server.banned)(socket.ip()) {
+            tracing::debug!(client = %socket.ip(), "connection closed: its address is banned");
+            continue;
+        }
         // A proxy stands for many; its clients are counted once it has named them.
         let slot = if is_trusted(socket.ip(), &settings.trusted_proxies) {
             None

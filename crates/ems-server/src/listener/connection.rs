@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    HttpService, Peer,
+    Banned, HttpService, Peer,
     activity::Activity,
     addresses::{Addresses, Slot},
     bare::Dressed,
@@ -45,6 +45,10 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams reset at once before an HTTP/2 connection is given up (CVE-2023-44487 and its kin).
 const RESET_STREAMS: usize = 64;
+/// Streams that we reset, in the whole life of an HTTP/2 connection, before it is given up. A client
+/// whose upload is refused early goes on sending for a moment, and each such stream counts: behind a
+/// proxy one client's must not end the others' connection.
+const RESET_BY_US: usize = 1024;
 /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +61,8 @@ const PARTING: Duration = Duration::from_secs(2);
 pub(super) struct Server<S> {
     pub(super) drain: Drain,
     service: S,
+    /// Addresses whose connections are closed.
+    pub(super) banned: Banned,
     tls: Option<TlsAcceptor>,
     protocol: auto::Builder<TokioExecutor>,
     handshake: Duration,
@@ -69,13 +75,14 @@ pub(super) struct Server<S> {
 impl<S: HttpService> Server<S> {
     pub(super) fn new(
         settings: &config::Server,
-        tls: Option<TlsServer>,
+        (tls, banned): (Option<TlsServer>, Banned),
         service: S,
         drain: Drain,
     ) -> Self {
         Self {
             drain,
             service,
+            banned,
             tls: tls.map(|tls| tls.acceptor()),
             protocol: protocol(settings),
             handshake: settings.handshake_timeout.get(),
@@ -152,6 +159,9 @@ impl<S: HttpService> Server<S> {
         else {
             return Ok((peer, None));
         };
+        if (self.banned)(client) {
+            return Err(io::Error::other("the client's address is banned"));
+        }
         let slot = addresses
             .enter(client)
             .ok_or_else(|| io::Error::other("the client's address has its fill"))?;
@@ -224,7 +234,7 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(RESET_STREAMS)
+        .max_local_error_reset_streams(RESET_BY_US)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)

@@ -92,7 +92,11 @@ impl Running {
         let service = service(tell, Arc::clone(&go_on));
         Self {
             address,
-            ended: tokio::spawn(listener.run(tls, service, shutdown.clone())),
+            ended: tokio::spawn(listener.run(
+                (tls, Arc::new(|_| false)),
+                service,
+                shutdown.clone(),
+            )),
             shutdown,
             told,
             go_on,

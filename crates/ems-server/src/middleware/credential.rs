@@ -1,17 +1,23 @@
 //! Whose request it is: the credential that came with it, verified, and counted in its window.
 //!
 //! A valid credential counts in its principal's window alone. Everything else (none, an invalid
-//! one, a login) counts in the address's, and once that is full nothing costly is computed.
+//! one, a login) counts in the address's, and once that is full, or the address is shut out, nothing
+//! costly is computed.
 
 use ems_api::ErrorCode;
-use ems_core::policy::{Need, need};
-use ems_guard::{AuthFault, Error, Principal, journal::Violation, limit::Whom};
+use ems_core::{
+    policy::{Need, need},
+    role::Permission,
+};
+use ems_guard::{AuthFault, Error, Principal, door::Failure, journal::Violation};
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use serde_json::Map;
 
-use super::{exchange::Exchange, rate};
-use crate::{app::App, caller::Local, problem::Problem};
+use super::exchange::Exchange;
+use crate::{app::App, caller::Local, door, problem::Problem};
 
+/// The route that takes refresh tokens.
+const REFRESH: &str = "/api/v1/auth/refresh";
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What a request shows.
@@ -37,19 +43,22 @@ pub(super) async fn identify(
         exchange.identified(Principal::local(*uid).into());
         return Ok(());
     }
-    let anonymous = need(exchange.method(), exchange.route()) == Some(Need::Anonymous);
+    let need = need(exchange.method(), exchange.route());
+    let anonymous = need == Some(Need::Anonymous);
     let (verified, kind, refusal) = match shown(&parts.headers) {
         Shown::Ambiguous => {
-            count(app, exchange).await?;
+            stranger(app, exchange, false).await?;
             return Err(Problem::new(ErrorCode::AmbiguousCredentials));
         }
+        // A refresh token is a credential: it is verified first, and counted if it is refused.
+        _ if exchange.route() == REFRESH => return catch_up(app).await,
         _ if anonymous => {
-            count(app, exchange).await?;
+            stranger(app, exchange, true).await?;
             return catch_up(app).await;
         }
-        Shown::Nothing => return count(app, exchange).await,
+        Shown::Nothing => return stranger(app, exchange, false).await,
         Shown::Unusable => {
-            count(app, exchange).await?;
+            stranger(app, exchange, false).await?;
             return Err(Problem::new(ErrorCode::InvalidCredentials));
         }
         Shown::Bearer(token) => {
@@ -68,16 +77,40 @@ pub(super) async fn identify(
     };
     match verified {
         Ok(principal) => {
-            let limited = app.limiter.request(Whom::Principal(&principal)).await?;
+            let (client, act) = (
+                exchange.facts().client,
+                exchange.facts().act(&principal.name),
+            );
+            let administers = need.is_some_and(is_administration);
+            let decision = app
+                .door
+                .principal(&principal, client, administers, &act)
+                .await;
             exchange.identified(principal);
-            rate::heed(app, exchange, limited, "principal")
+            let heeded = door::heed(app, &act, (decision, "principal"), None).await;
+            exchange.heed(heeded)
         }
         Err(Error::Auth(fault)) => {
-            count(app, exchange).await?;
-            refused(app, exchange, kind, fault);
+            let failure = Failure {
+                attempt: fault.is_failed_attempt(),
+                account: None,
+                uncounted: true,
+            };
+            noted(app, exchange, kind, fault);
+            let heeded = door::refused(app, exchange.facts(), failure).await;
+            exchange.heed(heeded)?;
             Err(Problem::new(refusal))
         }
         Err(other) => Err(other.into()),
+    }
+}
+
+/// What is not decided by one process alone: whatever changes who may do what, or shows it.
+fn is_administration(need: Need) -> bool {
+    match need {
+        Need::Permission(permission) => permission == Permission::Admin,
+        Need::Owner => true,
+        Need::Open | Need::Anonymous | Need::Credential => false,
     }
 }
 
@@ -87,27 +120,29 @@ async fn catch_up(app: &App) -> Result<(), Problem> {
     Ok(app.store.commit.fresh().await?)
 }
 
-/// Counts the request in its address's window.
-async fn count(app: &App, exchange: &mut Exchange) -> Result<(), Problem> {
-    let rate = app
-        .limiter
-        .request(Whom::Address(exchange.facts().client))
-        .await?;
-    rate::heed(app, exchange, rate, "address")
+/// Counts the request in its address's window, where the address is not shut out. `closes`: it is
+/// for what is refused while the shared state cannot be asked.
+async fn stranger(app: &App, exchange: &mut Exchange, closes: bool) -> Result<(), Problem> {
+    let (client, act) = (exchange.facts().client, exchange.facts().act("anonymous"));
+    let decision = app.door.stranger(client, closes, &act).await;
+    let heeded = door::heed(app, &act, (decision, "address"), Some(client)).await;
+    exchange.heed(heeded)
 }
 
-/// Refuses where the address's window is full, and counts nothing.
+/// Refuses where the address is shut out or its window is full, and counts nothing.
 async fn spare(app: &App, exchange: &mut Exchange) -> Result<(), Problem> {
-    let full = app
-        .limiter
-        .full(Whom::Address(exchange.facts().client))
-        .await?;
-    rate::heed(app, exchange, full, "address")
+    let (client, act) = (exchange.facts().client, exchange.facts().act("anonymous"));
+    let decision = app.door.may_try(client, &act).await;
+    let heeded = door::heed(app, &act, (decision, "address"), Some(client)).await;
+    match heeded {
+        (_, Ok(())) => Ok(()),
+        refused => exchange.heed(refused),
+    }
 }
 
 /// Logs and counts a credential that was refused. What we never made is a violation; what was good
 /// once is none.
-fn refused(app: &App, exchange: &Exchange, kind: &'static str, fault: AuthFault) {
+fn noted(app: &App, exchange: &Exchange, kind: &'static str, fault: AuthFault) {
     app.metrics.auth_failed(kind);
     let act = exchange.facts().act("anonymous");
     let reason = Map::from_iter([("reason".to_owned(), fault.as_str().into())]);

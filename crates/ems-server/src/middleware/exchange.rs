@@ -11,7 +11,11 @@ use axum::{
 };
 use ems_core::policy::TABLE;
 use ems_crypto::random;
-use ems_guard::{Act, Principal, journal::Violation, limit::Rate};
+use ems_guard::{
+    Act, Principal,
+    journal::Violation,
+    limit::{Rate, Whom},
+};
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::Map;
 use tokio::time::Instant;
@@ -20,10 +24,11 @@ use super::{headers, rate};
 use crate::{
     app::App,
     caller::Facts,
+    door,
     forwarded::{client_address, is_trusted},
     listener::Peer,
     metrics::InFlight,
-    problem::{Problem, code_of},
+    problem::{Probe, Problem, code_of},
 };
 
 /// The route of a request that matched none.
@@ -89,15 +94,20 @@ impl Exchange {
         self.principal = Some(principal);
     }
 
-    /// Notes the window that the answer is to tell of.
-    pub(super) fn limited(&mut self, window: Rate) {
-        self.window = Some(window);
+    /// Notes the window that the answer is to tell of, and passes on whether the request goes on.
+    pub(super) fn heed(
+        &mut self,
+        (window, goes_on): (Option<Rate>, Result<(), Problem>),
+    ) -> Result<(), Problem> {
+        self.window = window.or(self.window);
+        goes_on
     }
 
     /// The answer as it leaves: rendered, with its header fields, logged, counted.
-    pub(super) fn finish(self, app: &App, mut answer: Response) -> Response {
+    pub(super) fn finish(self, app: &Arc<App>, mut answer: Response) -> Response {
         let problem = answer.extensions_mut().remove::<Problem>();
         let problem = problem.or_else(|| bare_refusal(&answer));
+        let probe = problem.as_ref().and_then(Problem::probe);
         if let Some(problem) = problem {
             self.log(app, &problem);
             let allow = answer.headers_mut().remove(header::ALLOW);
@@ -115,7 +125,25 @@ impl Exchange {
             .answered(self.facts.route, self.method, status, self.began.elapsed());
         app.journal
             .api_access(&self.act(), self.facts.route, self.method, status);
+        self.watch(app, status, probe);
         answer
+    }
+
+    /// Counts what many answers of this kind would show.
+    fn watch(&self, app: &Arc<App>, status: u16, probe: Option<Probe>) {
+        if !(400..500).contains(&status) && probe.is_none() {
+            return;
+        }
+        let (whom, stranger) = match &self.principal {
+            Some(principal) => (Whom::Principal(principal), None),
+            None => (Whom::Address(self.facts.client), Some(self.facts.client)),
+        };
+        let burst = app.door.answered(status, whom);
+        let probing = self.principal.as_ref().zip(probe);
+        let probing =
+            probing.and_then(|(who, Probe(meter))| app.door.probed(who, meter.as_deref()));
+        let findings = burst.into_iter().chain(probing).collect();
+        door::tell_later(app, self.act(), findings, stranger);
     }
 
     /// The request as an act of whoever it is known to be.

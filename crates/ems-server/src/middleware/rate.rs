@@ -1,10 +1,7 @@
-//! Rate windows on the way in, and what an answer says of them (draft-ietf-httpapi-ratelimit-headers).
+//! What an answer says of the window that its request fell into (draft-ietf-httpapi-ratelimit-headers).
 
 use ems_guard::limit::Rate;
 use http::{HeaderMap, HeaderName, HeaderValue};
-
-use super::exchange::Exchange;
-use crate::{app::App, problem::Problem};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -20,22 +17,4 @@ pub(crate) fn put(rate: &Rate, headers: &mut HeaderMap) {
             headers.entry(name).or_insert(value);
         }
     }
-}
-
-/// Notes what a window said; an answer of 429 where it is full. `kind` is for metrics and log.
-pub(super) fn heed(
-    app: &App,
-    exchange: &mut Exchange,
-    rate: Option<Rate>,
-    kind: &'static str,
-) -> Result<(), Problem> {
-    let Some(rate) = rate else {
-        return Ok(());
-    };
-    exchange.limited(rate);
-    if rate.allowed() {
-        return Ok(());
-    }
-    app.metrics.rate_limited(kind);
-    Err(Problem::rate_limited(&rate, kind))
 }

@@ -53,6 +53,7 @@ pub(super) const RECORDS: [Kind; Table::ALL.len()] = [
     Kind::Records(Table::Meters),
     Kind::Records(Table::Erasures),
     Kind::Records(Table::Answers),
+    Kind::Records(Table::Bans),
 ];
 
 /// The collection of a table.

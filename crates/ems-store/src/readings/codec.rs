@@ -255,6 +255,7 @@ fn table_code(table: Table) -> u8 {
         Table::Meters => 4,
         Table::Erasures => 5,
         Table::Answers => 6,
+        Table::Bans => 7,
     }
 }
 

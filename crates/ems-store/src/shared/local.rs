@@ -85,7 +85,7 @@ impl LocalShared {
                 }
                 Step::Mark { key, for_micros } => {
                     self.at(key, |shard, key, now| {
-                        shard.marks.put(key, now, *for_micros)
+                        shard.marks.put(key, now, *for_micros);
                     });
                     Answer::Done
                 }
@@ -105,10 +105,8 @@ impl LocalShared {
     pub fn follow(&self, steps: &[Step], answers: &[Answer]) {
         for (step, answer) in steps.iter().zip(answers) {
             match (step, answer) {
-                (Step::Take { window, cost, once }, Answer::Taken(verdict)) => {
-                    if verdict.counted {
-                        self.take(window, *cost, once.as_ref());
-                    }
+                (Step::Take { window, cost, once }, Answer::Taken(verdict)) if verdict.counted => {
+                    self.take(window, *cost, once.as_ref());
                 }
                 (Step::Mark { .. } | Step::Clear { .. }, Answer::Done) => {
                     self.decide(std::slice::from_ref(step));

@@ -1,6 +1,7 @@
 //! Every command, as a user runs it: the built binary, its output, its exit codes.
 
 mod accounts;
+mod ban;
 mod config;
 mod demo;
 mod export;

@@ -12,6 +12,7 @@ mod cli;
 mod crash;
 mod credentials;
 mod damage;
+mod guard;
 mod log;
 mod mongo;
 mod policy;

@@ -59,6 +59,10 @@ const EXPECTED: &[(&str, &str, Pass)] = &[
     ("PUT", "/api/v1/meters/{meter_id}", WRITE),
     ("DELETE", "/api/v1/meters/{meter_id}", DELETE),
     ("GET", "/api/v1/analytics/usage", ANALYZE),
+    ("GET", "/api/v1/security/bans", ADMINISTER),
+    ("POST", "/api/v1/security/bans", ADMINISTER),
+    ("GET", "/api/v1/security/bans/{ip}", ADMINISTER),
+    ("DELETE", "/api/v1/security/bans/{ip}", ADMINISTER),
     ("GET", "/api/v1/keyring", OWN),
     ("POST", "/api/v1/keyring/pages", OWN),
     ("POST", "/api/v1/keyring/root", OWN),
@@ -88,6 +92,7 @@ async fn ask(caller: &Caller, method: &str, template: &str) -> Answer {
     let path = template
         .replace("{username}", "no-such-user")
         .replace("{id}", "zzzzzzzz")
+        .replace("{ip}", "198.51.100.77")
         .replace("{meter_id}", "no-such-meter");
     let request = caller.request(method, &path);
     Answer::of(

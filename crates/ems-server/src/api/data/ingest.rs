@@ -29,6 +29,7 @@ use crate::{
     body::{self, Charge},
     caller::{Caller, WriteMeterData},
     decode::{self, Decoded, Failure, Form, Refused, Rules},
+    door,
     problem::{Problem, input_error},
     query::{NoQuery, Query},
 };
@@ -282,7 +283,17 @@ async fn read(
     if !refused.is_empty() {
         (decoded, _) = body.decode(refused).await?;
     }
+    probes(app, caller, &decoded).await;
     Ok((Sent { body, hash }, decoded))
+}
+
+/// Counts rows of meters that are not the caller's.
+async fn probes(app: &App, caller: &Caller<WriteMeterData>, decoded: &Decoded) {
+    let outside = |(_, fault): &&(u64, Fault)| fault.code == FaultCode::OutOfScope;
+    let outside = decoded.faults.iter().filter(outside).count();
+    let probed = |_| app.door.probed(caller.principal(), None);
+    let findings = (0..outside).filter_map(probed).collect();
+    door::tell(app, &caller.act(), findings, None).await;
 }
 
 /// Charges the windows, then commits readings, their event and what is kept of the answer together.
@@ -296,18 +307,30 @@ async fn store(
     let count = u64::try_from(readings.len()).unwrap_or(u64::MAX);
     heed(
         app,
-        app.limiter.readings(principal, count).await?,
+        app.limiter.readings(principal, count).await,
         "readings",
     )?;
     if app.settings.readings.new_meters_per_hour.get().is_some() {
         let new = u64::try_from(settle::unknown(app, readings).await?.len()).unwrap_or(u64::MAX);
         heed(
             app,
-            app.limiter.new_meters(principal, new).await?,
+            app.limiter.new_meters(principal, new).await,
             "new_meters",
         )?;
     }
-    Ok(app.store.commit.commit(batch).await?)
+    let jump = app.jumps.as_ref().and_then(|jumps| jumps.see(readings));
+    let outcome = app.store.commit.commit(batch).await?;
+    if let Some(jump) = jump {
+        let meter = sight::pseudonym(&app.store, &jump.meter).await;
+        door::tell(
+            app,
+            &caller.act(),
+            vec![jump.finding(meter.ok().flatten())],
+            None,
+        )
+        .await;
+    }
+    Ok(outcome)
 }
 
 /// The ledger's entry: counts and a hash, no meter's name. The store adds what became of the rows.

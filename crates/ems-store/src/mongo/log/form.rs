@@ -18,7 +18,7 @@ use crate::{
 pub(in crate::mongo) enum Area {
     /// Readings, deletions, meters and answers.
     Data,
-    /// Users, keys and sessions.
+    /// Users, keys, sessions and bans.
     Identity,
     /// All else.
     Control,
@@ -32,7 +32,7 @@ impl Area {
     pub(super) fn of(table: Table) -> Self {
         match table {
             Table::Meters | Table::Answers => Self::Data,
-            Table::Users | Table::Keys | Table::Sessions => Self::Identity,
+            Table::Users | Table::Keys | Table::Sessions | Table::Bans => Self::Identity,
             Table::Erasures => Self::Control,
         }
     }

@@ -12,7 +12,7 @@ use super::{super::*, UNAUTHORIZED, code};
 
 /// Every collection, and what each role may do there: find, insert, update, remove. In the order of
 /// [`roles`].
-const MAY: [(&str, &str, [&str; 5]); 21] = [
+const MAY: [(&str, &str, [&str; 5]); 22] = [
     ("ems", "ledger", ["fi", "fi", "fi", "fi", "fi"]),
     ("ems", "journal", ["", "fi", "f", "fiur", "fiur"]),
     ("ems", "identity_journal", ["fi", "", "", "fiur", "fiur"]),
@@ -20,6 +20,7 @@ const MAY: [(&str, &str, [&str; 5]); 21] = [
     ("ems", "users", ["f", "", "", "fiur", "fiur"]),
     ("ems", "keys", ["f", "", "", "fiur", "fiur"]),
     ("ems", "sessions", ["f", "", "", "fiur", "fiur"]),
+    ("ems", "bans", ["f", "", "", "fiur", "fiur"]),
     ("ems", "meters", ["", "f", "f", "fiur", "fiur"]),
     ("ems", "answers", ["", "f", "", "fiur", "fiur"]),
     ("ems", "erasures", ["", "f", "", "fiur", "fiur"]),

@@ -1,0 +1,100 @@
+//! What the door decides, as an answer; and what was noticed, as log lines and figures.
+
+use std::{net::IpAddr, sync::Arc};
+
+use ems_api::ErrorCode;
+use ems_guard::{
+    Act,
+    door::{Decision, Entry, Failure, Finding},
+    journal::Violation,
+    limit::Rate,
+};
+
+use crate::{app::App, caller::Facts, problem::Problem};
+
+/// Whether a request goes on, after what was noticed is told. The window that held it, full or not.
+/// `kind` names the window in log and metrics. `stranger`: the address, where what is noticed is to
+/// be counted against it.
+pub(crate) async fn heed(
+    app: &App,
+    act: &Act,
+    (decision, kind): (Decision, &'static str),
+    stranger: Option<IpAddr>,
+) -> (Option<Rate>, Result<(), Problem>) {
+    let Decision {
+        entry,
+        findings,
+        alone,
+    } = decision;
+    tell(app, act, findings, stranger).await;
+    if alone {
+        tracing::debug!(kind, "decided by the windows of this process");
+    }
+    match entry {
+        Entry::Open(rate) => (rate, Ok(())),
+        Entry::Full(rate) => {
+            app.metrics.rate_limited(kind);
+            (Some(rate), Err(Problem::rate_limited(&rate, kind)))
+        }
+        Entry::Shut => {
+            app.metrics.shut_out("request");
+            (None, Err(Problem::new(ErrorCode::RequestBlocked)))
+        }
+        Entry::Unsure => {
+            let why = "the shared state cannot be asked, and this is not decided without it";
+            (None, Err(Problem::unavailable(why)))
+        }
+    }
+}
+
+/// Counts a refused credential against its address.
+///
+/// # Errors
+/// What to answer in place of 401, where the address is shut out or its window is full.
+pub(crate) async fn refused(
+    app: &App,
+    facts: &Facts,
+    failure: Failure<'_>,
+) -> (Option<Rate>, Result<(), Problem>) {
+    let act = facts.act("anonymous");
+    let decision = app.door.refused(facts.client, failure, &act).await;
+    heed(app, &act, (decision, "address"), Some(facts.client)).await
+}
+
+/// Tells what was noticed, and what follows from it.
+pub(crate) async fn tell(app: &App, act: &Act, findings: Vec<Finding>, stranger: Option<IpAddr>) {
+    for Finding {
+        violation,
+        details,
+        score,
+    } in findings
+    {
+        if violation == Violation::IpBlocked {
+            let text = |name| details.get(name).and_then(|value| value.as_str());
+            let (kind, reason) = (text("kind"), text("reason"));
+            app.metrics
+                .sentenced(kind.unwrap_or_default(), reason.unwrap_or_default());
+        } else {
+            app.metrics.pattern(violation.as_str());
+        }
+        app.journal.violation(act, violation, details);
+        if let Some(address) = stranger.filter(|_| score > 0) {
+            let follows = app.door.offended(address, score, act).await;
+            Box::pin(tell(app, act, follows, None)).await;
+        }
+    }
+}
+
+/// The same, beside the request that it was noticed in.
+pub(crate) fn tell_later(
+    app: &Arc<App>,
+    act: Act,
+    findings: Vec<Finding>,
+    stranger: Option<IpAddr>,
+) {
+    if findings.is_empty() {
+        return;
+    }
+    let app = Arc::clone(app);
+    tokio::spawn(async move { tell(&app, &act, findings, stranger).await });
+}
