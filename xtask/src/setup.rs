@@ -52,6 +52,13 @@ const MONGOD_LIBRARIES: Need = Need {
     packages: &["libcurl4", "libssl3"],
 };
 
+/// The server of shared state. Where systemd runs, Debian starts it as a service too; the tests start
+/// their own.
+const REDIS: Need = Need {
+    probe: &["redis-server", "--version"],
+    packages: &["redis-server"],
+};
+
 /// Makes the networks that tests cut.
 const IPROUTE: Need = Need {
     probe: &["ip", "-Version"],
@@ -84,7 +91,7 @@ pub(crate) fn peers() -> Result<()> {
 
 /// What the tests need.
 pub(crate) fn for_tests() -> Result<()> {
-    debian(&[COMPILER, GIT, PYTHON, MONGOD_LIBRARIES, IPROUTE])?;
+    debian(&[COMPILER, GIT, PYTHON, MONGOD_LIBRARIES, IPROUTE, REDIS])?;
     mongod()
 }
 

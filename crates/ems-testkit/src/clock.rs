@@ -35,6 +35,18 @@ impl Clock for TestClock {
     }
 }
 
+/// Year, month and day of the machine's present, in UTC.
+pub(crate) fn today() -> (i32, u8, u8) {
+    let text = SystemClock.now().to_string();
+    let mut parts = text.split(['-', 'T']);
+    let mut part = || parts.next().unwrap_or_default();
+    (
+        part().parse().unwrap_or(1970),
+        part().parse().unwrap_or(1),
+        part().parse().unwrap_or(1),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,6 @@
 
 mod account;
 mod apart;
-mod attempt;
 mod disk;
 mod election;
 mod files;
@@ -33,13 +32,14 @@ use tempfile::TempDir;
 
 pub use account::{Account, Accounts};
 pub use apart::Apart;
-use attempt::or_panic;
 use disk::Disk;
 use files::Files;
 use member::{Member, Place};
 use network::Network;
 pub use plain::{Plain, PlainReading};
 pub use standalone::Standalone;
+
+use crate::attempt::or_panic;
 
 /// Its name, as in `deploy/mongodb/mongod.conf`.
 const NAME: &str = "ems";

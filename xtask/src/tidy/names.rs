@@ -14,7 +14,7 @@ struct Home {
     message: &'static str,
 }
 
-const HOMES: [Home; 5] = [
+const HOMES: [Home; 6] = [
     Home {
         names: &[
             "aws_lc_rs",
@@ -37,6 +37,13 @@ const HOMES: [Home; 5] = [
     },
     Home {
         names: &["mongodb", "bson"],
+        // The test kit starts the real server and looks into it.
+        paths: &["crates/ems-store/", "crates/ems-testkit/"],
+        free_in_tests: false,
+        message: "only ems-store names a database",
+    },
+    Home {
+        names: &["redis"],
         // The test kit starts the real server and looks into it.
         paths: &["crates/ems-store/", "crates/ems-testkit/"],
         free_in_tests: false,
@@ -150,6 +157,8 @@ mod tests {
         assert_eq!(found("crates/ems/tests/it/a.rs", driver), 1);
         assert_eq!(found("crates/ems-store/src/a.rs", driver), 0);
         assert_eq!(found("crates/ems-testkit/src/a.rs", driver), 0);
+        assert_eq!(found("crates/ems-server/src/a.rs", "use redis::Client;"), 1);
+        assert_eq!(found("crates/ems-store/src/a.rs", "redis::cmd(name)"), 0);
         assert_eq!(found("crates/ems-guard/src/a.rs", "use axum::Router;"), 1);
         assert_eq!(found("crates/ems/src/main.rs", "hyper_util::rt::x()"), 1);
         assert_eq!(

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{MEMBERS, ReplicaSet, attempt::or_panic, network::Network};
+use super::{MEMBERS, ReplicaSet, network::Network};
+use crate::attempt::or_panic;
 
 /// How members apart are to be.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,11 +7,8 @@ use mongodb::{
 };
 use tokio::time::timeout;
 
-use super::{
-    Network, ReplicaSet,
-    attempt::{SOON, until},
-    run,
-};
+use super::{Network, ReplicaSet, run};
+use crate::attempt::{SOON, until};
 
 impl ReplicaSet {
     /// The member that is primary, once there is one.

@@ -8,11 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use ems_core::clock::Clock as _;
 use ems_crypto::{certificate, random};
-use ems_server::app::SystemClock;
 
-use crate::secret_file;
+use crate::{clock::today, secret_file};
 
 /// Where `cargo xtask setup` puts the server, below the directory of the build.
 const SERVER: &str = "tools/mongodb/fiftyone/db/bin/mongod";
@@ -90,16 +88,4 @@ pub(super) fn server() -> Result<PathBuf> {
     places
         .find(|place| place.exists())
         .context("there is no MongoDB server; run cargo xtask setup")
-}
-
-/// Year, month and day.
-fn today() -> (i32, u8, u8) {
-    let text = SystemClock.now().to_string();
-    let mut parts = text.split(['-', 'T']);
-    let mut part = || parts.next().unwrap_or_default();
-    (
-        part().parse().unwrap_or(1970),
-        part().parse().unwrap_or(1),
-        part().parse().unwrap_or(1),
-    )
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    net::{Ipv4Addr, SocketAddrV4},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -10,19 +10,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use ems_crypto::random;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{
-    NAME,
+use super::{NAME, disk, files::Files, network::Network, stutter::Stutter, tool};
+use crate::{
     attempt::{SOON, until},
-    disk,
-    files::Files,
-    network::Network,
-    stutter::Stutter,
-    tool,
+    port::free_port,
 };
 
 /// A member of a replica set; killed when dropped.
@@ -267,16 +262,4 @@ impl Drop for Member {
         // Nothing is lost: it is to end, and its directory goes with it.
         let _ = self.kill();
     }
-}
-
-/// A port that nobody listens on. Not one that the kernel picks: a member that was killed could
-/// find its own taken by some outgoing connection.
-fn free_port() -> Result<u16> {
-    for _ in 0..100 {
-        let port = 10_000 + u16::from_be_bytes(random::bytes()) % 20_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port is free")
 }

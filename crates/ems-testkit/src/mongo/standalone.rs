@@ -5,10 +5,10 @@ use tempfile::TempDir;
 
 use super::{
     address,
-    attempt::or_panic,
     files::Files,
     member::{Member, Place},
 };
+use crate::attempt::or_panic;
 
 /// A server without a replica set and without users, over TLS, that runs until it is dropped.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use mongodb::{
 use tokio::time::timeout;
 
 use super::*;
-use crate::mongo::attempt::until;
+use crate::attempt::until;
 
 /// What each of these takes at most, elections and starts included.
 const BOUND: Duration = Duration::from_secs(50);

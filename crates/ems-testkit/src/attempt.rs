@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep};
 const LONGEST: Duration = Duration::from_mins(1);
 
 /// How long one question may go unanswered.
-pub(super) const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// Between two questions.
 const BETWEEN: Duration = Duration::from_millis(20);
 
 /// Asks until it is there. An error ends it, as it will not come any more.
-pub(super) async fn until<T>(
+pub(crate) async fn until<T>(
     what: &str,
     mut attempt: impl AsyncFnMut() -> Result<Option<T>>,
 ) -> Result<T> {
@@ -34,7 +34,7 @@ pub(super) async fn until<T>(
     clippy::panic,
     reason = "a server that does not do its part fails the test"
 )]
-pub(super) fn or_panic<T>(outcome: Result<T>) -> T {
+pub(crate) fn or_panic<T>(outcome: Result<T>) -> T {
     match outcome {
         Ok(value) => value,
         Err(error) => panic!("{error:#}"),
