@@ -125,6 +125,15 @@ impl TlsServer {
 /// # Errors
 /// [`Error::Certificate`], [`Error::Io`].
 pub fn client_trusting(ca: &Path) -> Result<TlsConnector> {
+    client_speaking(ca, &[b"http/1.1"])
+}
+
+/// A client that trusts the authorities in a PEM file, and names (RFC 7301) the protocols that it
+/// speaks; none where the server's protocol has no name.
+///
+/// # Errors
+/// [`Error::Certificate`], [`Error::Io`].
+pub fn client_speaking(ca: &Path, protocols: &[&[u8]]) -> Result<TlsConnector> {
     let unfit = |error: rustls::Error| fault(ca, error.to_string());
     let mut roots = RootCertStore::empty();
     for certificate in read_certificates(ca)? {
@@ -135,7 +144,7 @@ pub fn client_trusting(ca: &Path) -> Result<TlsConnector> {
         .with_safe_default_protocol_versions()
         .map_err(unfit)?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

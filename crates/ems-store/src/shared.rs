@@ -2,8 +2,11 @@
 //! shared by many; what must survive is a record.
 
 pub mod local;
+mod redis;
 
 use async_trait::async_trait;
+
+pub use self::redis::{RedisFigures, RedisOptions, RedisShared, RedisUnfit, redis_fits};
 
 /// The name of a window or a mark. It leaves the process only as a keyed hash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
