@@ -27,4 +27,9 @@ pub struct Dependencies {
     /// Where everything is kept.
     #[schema(pattern = "^(up|down)$", example = "up")]
     pub store: String,
+    /// The state that processes share, where it is in Redis. While it is down, each process counts for
+    /// itself and requests are served.
+    #[schema(pattern = "^(up|down)$", example = "up")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<String>,
 }

@@ -27,7 +27,7 @@ use crate::{
     gate::{Frozen, GatedCommit},
     listener::HeadLimits,
     metrics::{MeteredCommit, Metrics},
-    store::Place,
+    store::{Place, SHARED_KEYS, share},
 };
 
 /// Everything that a request may need.
@@ -94,6 +94,7 @@ impl App {
         let frozen = Frozen::default();
         let commit = Arc::new(GatedCommit::new(commit, frozen.clone()));
         let store = Store { commit, ..store };
+        let store = share(store, &settings, pepper.derive(SHARED_KEYS), &metrics)?;
         let cursor_key = pepper.derive("list cursors");
         let identities = identify::Options {
             token_keys,

@@ -11,7 +11,12 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use crate::{
-    Result, admin, app::App, config::Loaded, problem::Problem, router::router, store::Place,
+    Result, admin,
+    app::App,
+    config::Loaded,
+    problem::Problem,
+    router::router,
+    store::{Place, can_share},
 };
 
 pub use ems_store::{Progress, Report, Watch};
@@ -28,7 +33,11 @@ impl Local {
     /// # Errors
     /// [`crate::Error::Store`], also where a server has an embedded store open;
     /// [`crate::Error::Usage`] where the settings name a database that must not be used.
-    pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub async fn open(mut loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Self> {
+        // Whoever owns the process has no window, and must get in while Redis is away.
+        if !can_share(&loaded) {
+            loaded.settings.shared.redis_url = None;
+        }
         let app = App::open(loaded, clock)?;
         app.door.load(app.clock.now()).await?;
         let uid = rustix::process::geteuid().as_raw();

@@ -3,6 +3,8 @@
 //! Labels come from fixed sets (route templates, methods, status classes), so that no client can
 //! make new series.
 
+mod shared;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -67,6 +69,7 @@ pub struct Metrics {
     sentenced: Family<SentenceLabels, Counter>,
     shut_out: Family<WhereLabels, Counter>,
     patterns: Family<PatternLabels, Counter>,
+    shared: shared::Figures,
 }
 
 impl Default for Metrics {
@@ -142,6 +145,7 @@ impl Metrics {
         let patterns = Family::default();
         let help = "Patterns of attack that were told, by name";
         registry.register("guard_patterns", help, patterns.clone());
+        let shared = shared::Figures::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             sentences: shut,
@@ -156,6 +160,7 @@ impl Metrics {
             auth_failures,
             commits,
             damaged,
+            shared,
         }
     }
 

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use ems_core::clock::Clock;
-use ems_crypto::keyring::RootKey;
+use ems_crypto::{hash::IndexKey, keyring::RootKey};
 use ems_store::{
     Report, Store, Watch, embedded,
     mongo::{self, Address},
+    shared::{RedisOptions, RedisShared},
 };
 
 use crate::{
     Error, Result,
-    config::{Secrets, Settings},
+    config::{Loaded, Secrets, Settings},
+    metrics::Metrics,
 };
 
 /// What a database says whose keyring another root key opens.
@@ -82,6 +84,49 @@ pub(crate) fn init(
     clock: &Arc<dyn Clock>,
 ) -> Result<()> {
     mongo::init(&mongo_options(settings, owner), root, clock).map_err(refused)
+}
+
+/// What the key of keys in Redis is derived for.
+pub(crate) const SHARED_KEYS: &str = "shared keys";
+
+/// Puts the state of the moment into Redis where the settings name one. Keys are named under `key`.
+///
+/// # Errors
+/// [`Error::Usage`] where it cannot be used.
+pub(crate) fn share(
+    store: Store,
+    settings: &Settings,
+    key: IndexKey,
+    metrics: &Metrics,
+) -> Result<Store> {
+    let Some(url) = &settings.shared.redis_url else {
+        return Ok(store);
+    };
+    let shared = RedisShared::connect(RedisOptions {
+        url: url.expose().to_owned(),
+        ca_file: settings.shared.ca_file.clone(),
+        key,
+        figures: Arc::new(metrics.clone()),
+    });
+    let shared = Arc::new(shared.map_err(refused)?);
+    Ok(Store { shared, ..store })
+}
+
+/// Whether the state of the moment can be in Redis now, where the settings name one.
+pub(crate) fn can_share(loaded: &Loaded) -> bool {
+    let Some(url) = &loaded.settings.shared.redis_url else {
+        return true;
+    };
+    let tried = RedisShared::connect(RedisOptions {
+        url: url.expose().to_owned(),
+        ca_file: loaded.settings.shared.ca_file.clone(),
+        key: loaded.secrets.pepper.derive(SHARED_KEYS),
+        figures: Arc::new(Metrics::new()),
+    });
+    if let Err(error) = &tried {
+        tracing::warn!(%error, "done without Redis: what it holds of bans stays there");
+    }
+    tried.is_ok()
 }
 
 fn mongo_options(settings: &Settings, uri: Address) -> mongo::Options {

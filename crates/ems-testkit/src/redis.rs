@@ -15,9 +15,13 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use ::redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, Value};
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    RedisError, Value,
+};
 use anyhow::{Context as _, Result, bail};
 use data_encoding::HEXLOWER;
 use ems_crypto::{certificate, hash::sha256, random};
@@ -34,6 +38,8 @@ use crate::{
     secret_file,
 };
 
+/// How long it may take to answer.
+const LONGEST: Duration = Duration::from_mins(1);
 /// What operators are given.
 const CONF: &str = include_str!("../../../deploy/redis/redis.conf");
 const USERS: &str = include_str!("../../../deploy/redis/users.acl");
@@ -269,7 +275,12 @@ fn deployed_config(dir: &Path, port: u16, users: &(String, String)) -> Result<St
 }
 
 async fn answer(client: Client, words: &[&str]) -> Result<String> {
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let patient = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(LONGEST))
+        .set_response_timeout(Some(LONGEST));
+    let mut connection = client
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await?;
     let (name, rest) = words.split_first().context("no command")?;
     let mut command = ::redis::cmd(name);
     command.arg(rest);

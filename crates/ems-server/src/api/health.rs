@@ -41,10 +41,13 @@ pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
         (false, true) => "ready",
         (false, false) => "unavailable",
     };
+    let said = |up| if up { "up" } else { "down" }.to_owned();
+    let has_redis = app.settings.shared.redis_url.is_some();
     let answer = Ready {
         status: status.into(),
         dependencies: Dependencies {
-            store: if store { "up" } else { "down" }.into(),
+            store: said(store),
+            redis: has_redis.then(|| said(app.store.shared.standing().up)),
         },
     };
     let mut headers = HeaderMap::new();

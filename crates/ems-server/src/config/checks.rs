@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use ems_crypto::tls::ServerIdentity;
+use ems_store::shared::redis_fits;
 use ipnet::IpNet;
 
 use super::{
@@ -50,6 +51,7 @@ pub(super) fn settings(settings: &Settings, errors: &mut ConfigErrors) {
         Backend::Embedded => embedded(settings, errors),
         Backend::Mongo => mongo(settings, errors),
     }
+    shared(settings, errors);
     lacking(settings, errors);
 }
 
@@ -329,6 +331,15 @@ fn mongo(settings: &Settings, errors: &mut ConfigErrors) {
     }
 }
 
+fn shared(settings: &Settings, errors: &mut ConfigErrors) {
+    let shared = &settings.shared;
+    if let Some(url) = &shared.redis_url
+        && let Err(fault) = redis_fits(url.expose(), shared.ca_file.as_deref())
+    {
+        errors.add(fault.setting, fault.why);
+    }
+}
+
 fn root_key(settings: &Settings, errors: &mut ConfigErrors) {
     let store = &settings.store;
     if store.root_key_file.is_some() && store.root_key_credential.is_some() {
@@ -342,11 +353,6 @@ fn root_key(settings: &Settings, errors: &mut ConfigErrors) {
 /// Settings that this build cannot honour.
 fn lacking(settings: &Settings, errors: &mut ConfigErrors) {
     for (key, asked, what) in [
-        (
-            "shared.redis_url",
-            settings.shared.redis_url.is_some(),
-            "is set, and this build has no Redis: leave it empty",
-        ),
         (
             "auth.require_mfa",
             settings.auth.require_mfa,

@@ -11,13 +11,14 @@ use toml::{Table, Value};
 use super::{ConfigErrors, DEFAULT_FILE, Environment, Settings, secrets};
 
 /// Settings that are paths: relative ones are relative to the directory of the operator's file.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     "server.cert",
     "server.key",
     "server.admin_socket",
     "auth.token_key_file",
     "auth.pepper_file",
     "auth.api_keys_file",
+    "shared.ca_file",
     "store.dir",
     "store.root_key_file",
     "store.keyring_dir",

@@ -179,6 +179,8 @@ pub enum Inspection {
 pub struct Shared {
     #[serde(with = "blank")]
     pub redis_url: Option<SecretUrl>,
+    #[serde(with = "blank")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[store]`: where everything is kept, and the keys it is sealed under.

@@ -252,16 +252,43 @@ fn proxies_cannot_be_trusted_in_a_range_that_strangers_live_in() {
 
 #[test]
 fn what_this_build_lacks_is_refused_and_not_ignored() {
-    let flags = [
-        ("shared.redis_url", "redis://:hunter2@cache"),
-        ("auth.require_mfa", "true"),
-        ("log.format", "ocsf"),
-    ];
+    let flags = [("auth.require_mfa", "true"), ("log.format", "ocsf")];
     let faults = Instance::new().faults(&[], &flags);
     for (key, _) in flags {
         assert!(faults.contains(&format!("{key}: is ")), "{faults}");
     }
-    assert!(!faults.contains("hunter2"));
+}
+
+#[test]
+fn an_address_of_redis_is_refused_where_it_cannot_be_one_and_never_shown() {
+    let instance = Instance::new();
+    for (url, key) in [
+        ("redis:hunter2", "shared.redis_url"),
+        ("http://ems:hunter2@cache", "shared.redis_url"),
+        ("redis://ems:hunter2@cache/x", "shared.redis_url"),
+        ("redis://ems:hunter2@cache", "shared.redis_url"),
+        (
+            "redis://ems:hunter2@127.0.0.1.example:6379",
+            "shared.redis_url",
+        ),
+        ("rediss://ems:hunter2@cache", "shared.ca_file"),
+    ] {
+        let faults = instance.faults(&[], &[("shared.redis_url", url)]);
+        assert!(faults.contains(&format!("{key}: ")), "{url}: {faults}");
+        assert!(!faults.contains("hunter2"), "{faults}");
+    }
+    for url in ["redis://:hunter2@localhost", "redis://[::1]:6379/2"] {
+        assert!(
+            instance.load(&[], &[("shared.redis_url", url)]).is_ok(),
+            "{url}"
+        );
+    }
+    let flags = [
+        ("shared.redis_url", "rediss://ems:hunter2@cache:6379/1"),
+        ("shared.ca_file", "ca.pem"),
+    ];
+    let loaded = instance.load(&[], &flags).unwrap();
+    assert!(!loaded.settings.redacted_toml().contains("hunter2"));
 }
 
 #[test]

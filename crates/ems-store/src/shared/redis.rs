@@ -79,6 +79,8 @@ struct Core {
     names: Names,
     local: LocalShared,
     figures: Arc<dyn RedisFigures>,
+    /// How long an ask waits.
+    patience: Duration,
     /// The connection, while Redis answers.
     link: ArcSwapOption<Link>,
     /// Tells the keeper that there is none any more.
@@ -98,10 +100,14 @@ impl RedisShared {
     /// [`crate::Error::Refused`] with one line that names `shared.redis_url` or `shared.ca_file`, and
     /// never the password.
     pub fn connect(options: RedisOptions) -> Result<Self> {
-        Self::connect_within(options, START)
+        Self::connect_within(options, START, PATIENCE)
     }
 
-    fn connect_within(options: RedisOptions, deadline: Duration) -> Result<Self> {
+    fn connect_within(
+        options: RedisOptions,
+        deadline: Duration,
+        patience: Duration,
+    ) -> Result<Self> {
         let address = Address::parse(&options.url, options.ca_file.as_deref());
         let address = address.map_err(|unfit| Error::Refused(unfit.to_string()))?;
         let core = Arc::new(Core {
@@ -109,6 +115,7 @@ impl RedisShared {
             names: Names::new(options.key),
             local: LocalShared::new(),
             figures: options.figures,
+            patience,
             link: ArcSwapOption::empty(),
             lost: Notify::new(),
             epoch: AtomicU64::new(0),
@@ -165,7 +172,7 @@ impl Core {
     /// Asks Redis. An answer that comes too late reaches nobody.
     async fn ask(&self, link: &Link, ask: &Ask, steps: &[Step]) -> Result<Answers, Fault> {
         let began = Instant::now();
-        let asked = timeout(PATIENCE, link.run(ask, &self.new_run())).await;
+        let asked = timeout(self.patience, link.run(ask, &self.new_run())).await;
         let reply = asked.map_err(|_| Fault::Late)??;
         let each = reply.answers(steps).ok_or(Fault::Form)?;
         self.figures.answered(began.elapsed());

@@ -20,9 +20,13 @@ const PASSWORD: &str = "a password of the bench";
 /// How long a start, or work in the background, may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Variables of a server beside those that all have.
+pub type Settings = Vec<(&'static str, String)>;
+
 /// An instance with its server running.
 pub struct Instance {
     dir: tempfile::TempDir,
+    settings: Settings,
     pub server: Process,
     pub target: Target,
 }
@@ -46,8 +50,17 @@ impl Instance {
         Self::start_on(&[]).await
     }
 
+    /// As [`Self::start`], with other settings.
+    pub async fn start_with(settings: Settings) -> Result<Self> {
+        Self::made(&[], settings).await
+    }
+
     /// Makes an instance, told where its store is to be, and starts its server.
     pub async fn start_on(store: &[&std::ffi::OsStr]) -> Result<Self> {
+        Self::made(store, Settings::new()).await
+    }
+
+    async fn made(store: &[&std::ffi::OsStr], settings: Settings) -> Result<Self> {
         let dir = temporary()?;
         let password = dir.path().join("password");
         std::fs::write(&password, PASSWORD)?;
@@ -71,7 +84,8 @@ impl Instance {
         };
         let instance = Self {
             dir,
-            server: serve(&home, target.address)?,
+            server: serve(&home, target.address, &settings)?,
+            settings,
             target,
         };
         instance.ready().await?;
@@ -125,7 +139,7 @@ impl Instance {
     }
 
     async fn serve(&mut self) -> Result<Duration> {
-        self.server = serve(&self.home(), self.target.address)?;
+        self.server = serve(&self.home(), self.target.address, &self.settings)?;
         self.ready().await
     }
 
@@ -192,8 +206,9 @@ impl Baseline {
     }
 }
 
-fn serve(home: &Path, address: SocketAddr) -> Result<Process> {
+fn serve(home: &Path, address: SocketAddr, settings: &Settings) -> Result<Process> {
     let mut command = ems();
+    command.envs(settings.iter().cloned());
     command
         .arg("serve")
         .arg("--config")

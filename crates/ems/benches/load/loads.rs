@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Result, bail};
 
 use crate::{
-    batches, client::Target, instance::Instance, load::Until, mongo, peers, requests, series,
-    stream,
+    batches, client::Target, instance::Instance, limited, load::Until, mongo, peers, requests,
+    series, stream,
 };
 
 /// The names by which loads can be asked for.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "single_post",
     "get_48_readings",
     "batch_100_meters",
@@ -20,6 +20,7 @@ const NAMES: [&str; 9] = [
     "batch_1000000_meters",
     "stream",
     "stored",
+    "limited",
 ];
 const PEERS: &str = "peers";
 const MONGO: &str = "mongo";
@@ -96,6 +97,9 @@ pub async fn run(wanted: &Wanted) -> Result<()> {
     }
     if wanted.is("stored") {
         series::run(&mut Bench::start(wanted).await?).await?;
+    }
+    if wanted.is("limited") {
+        limited::run(wanted).await?;
     }
     if wanted.is(PEERS) {
         peers::run(wanted).await?;

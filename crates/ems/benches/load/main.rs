@@ -22,6 +22,7 @@ mod batches;
 mod body;
 mod client;
 mod instance;
+mod limited;
 mod load;
 mod loads;
 mod mongo;

@@ -16,6 +16,7 @@ mod guard;
 mod log;
 mod mongo;
 mod policy;
+mod redis;
 mod samples;
 mod secrecy;
 mod tokens;

@@ -1,6 +1,8 @@
 //! The whole product on MongoDB: the same suites, the binary from `init` to `verify`, several servers
 //! over one store, and what is refused at start.
 
+mod gateways;
+
 use std::{env, fs, path::PathBuf, process::Command};
 
 use ems_api::client::{Body, Coding, Format};

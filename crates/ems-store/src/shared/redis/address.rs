@@ -1,6 +1,6 @@
 //! The address of Redis: read at start, so that what is wrong with it is said there.
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
 
 use ems_crypto::tls::{TlsConnector, client_speaking};
 use redis::{
@@ -17,12 +17,18 @@ pub struct RedisUnfit {
     pub why: String,
 }
 
-/// Whether an address can be one, and names the authority that it needs.
+/// Whether an address can be one, and is of TLS with a known authority unless it is this machine's.
 ///
 /// # Errors
 /// What is wrong.
 pub fn redis_fits(url: &str, ca_file: Option<&Path>) -> Result<(), RedisUnfit> {
-    let (secure, _) = read(url)?;
+    let (secure, info) = read(url)?;
+    if !secure && !is_here(&info) {
+        return Err(unfit(
+            "shared.redis_url",
+            "is of another machine and without TLS: use rediss://",
+        ));
+    }
     if secure && ca_file.is_none() {
         return Err(unfit(
             "shared.ca_file",
@@ -84,6 +90,15 @@ fn read(url: &str) -> Result<(bool, ConnectionInfo), RedisUnfit> {
     let why = "is not redis://user:password@host:port/database, with whatever is special in a \
                password percent-encoded";
     Ok((secure, info.map_err(|_| unfit("shared.redis_url", why))?))
+}
+
+/// Whether it is on this machine.
+fn is_here(info: &ConnectionInfo) -> bool {
+    let ConnectionAddr::Tcp(host, _) = info.addr() else {
+        return false;
+    };
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn unfit(setting: &'static str, why: impl Into<String>) -> RedisUnfit {

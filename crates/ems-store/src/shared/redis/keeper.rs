@@ -135,6 +135,6 @@ async fn again(core: &Core) -> Link {
 
 async fn attempt(core: &Core, within: Duration) -> Result<Link, Fault> {
     let run = core.new_run();
-    let open = Link::open(&core.address, &core.names, &run);
+    let open = Link::open(&core.address, &core.names, &run, core.patience);
     timeout(within, open).await.map_err(|_| Fault::Late)?
 }

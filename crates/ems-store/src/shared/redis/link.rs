@@ -12,7 +12,6 @@ use tokio::{
 };
 
 use super::{
-    PATIENCE,
     address::Address,
     ask::{Ask, Names, Reply},
 };
@@ -98,7 +97,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Link {
     /// Connects, logs in, and tries everything. On the runtime of the caller, which has to go on.
-    pub(super) async fn open(address: &Address, names: &Names, run: &str) -> Result<Self, Fault> {
+    pub(super) async fn open(
+        address: &Address,
+        names: &Names,
+        run: &str,
+        patience: Duration,
+    ) -> Result<Self, Fault> {
         let stream = stream(address).await?;
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
@@ -115,7 +119,7 @@ impl Link {
         link.digest = load(&mut connection).await?;
         for _ in 0..PROBES {
             let probe = link.probe(names, run);
-            timeout(PATIENCE, probe).await.map_err(|_| Fault::Late)??;
+            timeout(patience, probe).await.map_err(|_| Fault::Late)??;
         }
         Ok(link)
     }

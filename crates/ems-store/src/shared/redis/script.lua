@@ -122,8 +122,10 @@ local function entries(w, width)
 end
 
 -- Room for as many entries as it comes to: doubled when full, halved when three quarters are empty.
-local function room(w, limit)
-  if w.count >= w.cap then return min(max(w.count * 2, 4), max(limit, w.count + 1)) end
+local function room(w, limit, width)
+  -- Of amounts, as many as are kept one by one, and one for each part of the length.
+  local most = width == 12 and min(limit, 2 * FINE + 8) or limit
+  if w.count >= w.cap then return min(max(w.count * 2, 4), max(most, w.count + 1)) end
   if w.cap > KEPT and w.count < w.cap / 4 then return max(floor(w.cap / 2), w.count + 1) end
   return w.cap
 end
@@ -143,7 +145,7 @@ local function put(w, at, cost, limit, length)
       return
     end
   end
-  local cap = room(w, limit)
+  local cap = room(w, limit, width)
   local anew = cap ~= w.cap or width ~= w.width or w.count == 0
   local kept = anew and entries(w, width)
   w.newest, w.width = at, width

@@ -10,7 +10,7 @@ mod together;
 use std::sync::atomic::AtomicI64;
 
 use ems_testkit::redis::Redis;
-use redis::{Client, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 
 use super::{ask::Reply, *};
 use crate::shared::{Answer, Key, Verdict, Window};
@@ -31,8 +31,11 @@ impl Turned {
         let script = include_str!("script.lua");
         let turned = script.replace("call('TIME')", "{ 0, call('GET', 'clock') }");
         assert_ne!(script, turned);
+        let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connection = client.get_multiplexed_async_connection_with_config(&patient);
+        let connection = connection.await;
         Self {
-            connection: client.get_multiplexed_async_connection().await.unwrap(),
+            connection: connection.unwrap(),
             redis,
             script: turned,
             names: Names::new(key_of_names()),
@@ -130,7 +133,7 @@ impl Tally {
 
 impl RedisFigures for Tally {
     fn answered(&self, took: Duration) {
-        assert!(took < Duration::from_secs(1));
+        assert!(took < Duration::from_secs(2));
         self.answered.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -147,14 +150,27 @@ impl RedisFigures for Tally {
     }
 }
 
+/// How long an ask waits where that is not what a test is about: a busy machine may stand still for
+/// longer than what is asked of Redis.
+const RELAXED: Duration = Duration::from_secs(1);
+
 async fn connect(redis: &Redis, url: &str, tally: &Arc<Tally>) -> Result<RedisShared> {
+    connect_with(redis, url, tally, RELAXED).await
+}
+
+async fn connect_with(
+    redis: &Redis,
+    url: &str,
+    tally: &Arc<Tally>,
+    patience: Duration,
+) -> Result<RedisShared> {
     let options = RedisOptions {
         url: url.to_owned(),
         ca_file: redis.ca_file(),
         key: key_of_names(),
         figures: tally.clone(),
     };
-    let connect = move || RedisShared::connect(options);
+    let connect = move || RedisShared::connect_within(options, START, patience);
     tokio::task::spawn_blocking(connect).await.unwrap()
 }
 

@@ -42,7 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn answers_random_steps_as_the_windows_in_process_do() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let turned = runtime.block_on(Turned::start());
-    let mut runner = TestRunner::new(Config::with_cases(48));
+    let mut runner = TestRunner::new(Config::with_cases(256));
     let wait = prop_oneof![Just(0_i64), 0..UNIT, 0..UNIT * 4, Just(UNIT * 5)];
     let asks = prop::collection::vec((wait, prop::collection::vec(step(), 1..6)), 1..80);
     let ran = runner.run(&asks, |asks| {
@@ -101,19 +101,16 @@ async fn a_window_of_very_many_amounts_errs_to_the_safe_side_and_little() {
     let turned = Turned::start().await;
     turned.empty().await;
     let length = 4096 * UNIT;
-    let wide = window("wide", 20_000, length);
+    let wide = window("wide", 30_000, length);
     let mut accepted: Vec<(i64, u64)> = Vec::new();
     let held = |accepted: &[(i64, u64)], from: i64| -> u64 {
         let inside = accepted.iter().rev().take_while(|(at, _)| *at > from);
         inside.map(|(_, cost)| cost).sum()
     };
     let (mut refused, mut most) = (0, 0);
-    for round in 0..22_000_i64 {
-        let now = round * length / 9000;
-        if round % 4 == 0 {
-            turned.set(now).await;
-        }
-        let now = turned.now();
+    for round in 0..26_000_i64 {
+        let now = round * length / 12_000;
+        turned.set(now).await;
         let cost = 1 + u64::try_from(round % 5).unwrap();
         let verdict = turned.take(&wide, cost).await;
         let (exact, longer) = (
@@ -121,19 +118,20 @@ async fn a_window_of_very_many_amounts_errs_to_the_safe_side_and_little() {
             held(&accepted, now - length - UNIT),
         );
         if verdict.allowed {
-            assert!(exact + cost <= 20_000, "{round}");
+            assert!(exact + cost <= 30_000, "{round}");
             accepted.push((now, cost));
         } else {
             refused += 1;
-            assert!(longer + cost > 20_000, "{round}");
+            assert!(longer + cost > 30_000, "{round}");
         }
         most = most.max(exact);
     }
-    assert!(refused > 1000 && most > 19_000, "{refused} {most}");
+    assert!(refused > 1000 && most > 29_000, "{refused} {most}");
     let kept = turned.redis.keys().await;
     let ring = kept.iter().find(|key| key.contains(":w:")).unwrap();
     let bytes = turned.redis.memory_usage(ring).await;
-    assert!(bytes <= 128 << 10, "{bytes}");
+    println!("a window of very many amounts: {bytes} bytes");
+    assert!((60_000..120_000).contains(&bytes), "{bytes}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ async fn refused(redis: &Redis, url: &str, ca: bool) -> String {
         key: key_of_names(),
         figures: Arc::<Tally>::default(),
     };
-    let connect = move || RedisShared::connect_within(options, Duration::from_millis(500));
+    let connect = move || RedisShared::connect_within(options, Duration::from_secs(2), RELAXED);
     let connected = tokio::task::spawn_blocking(connect).await.unwrap();
     let said = connected.unwrap_err().to_string();
     assert!(!said.contains('\n') && !said.contains("hunter2"), "{said}");
@@ -60,7 +60,7 @@ async fn says_in_one_line_what_is_wrong_and_never_the_password() {
         key: key_of_names(),
         figures: Arc::<Tally>::default(),
     };
-    let found = tokio::task::spawn_blocking(|| RedisShared::connect(with))
+    let found = tokio::task::spawn_blocking(|| RedisShared::connect_within(with, START, RELAXED))
         .await
         .unwrap();
     let found = found.unwrap_err().to_string();

@@ -144,7 +144,8 @@ async fn instances_of_other_keys_do_not_see_each_other() {
         key: IndexKey::derive(&ems_crypto::seal::DataKey::generate(), "shared keys"),
         figures: Arc::<Tally>::default(),
     };
-    let other = tokio::task::spawn_blocking(|| RedisShared::connect(other)).await;
+    let other =
+        tokio::task::spawn_blocking(|| RedisShared::connect_within(other, START, RELAXED)).await;
     let other = other.unwrap().unwrap();
     let take = [Step::take(window("w", 1, 3_600_000_000), 1)];
     for shared in [&one, &other] {
