@@ -9,6 +9,7 @@ mod event;
 mod file;
 mod flood;
 mod line;
+mod past;
 mod writer;
 
 use std::{
@@ -16,16 +17,16 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc::sync_channel,
     },
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ems_store::Ledger;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-pub use self::event::Violation;
 use self::{
     audit::AuditLog,
     event::{Body, Event, ViolationBody},
@@ -33,7 +34,14 @@ use self::{
     flood::{Floods, Kind},
     writer::{Message, Queue},
 };
+pub use self::{
+    event::Violation,
+    past::{Past, PastEvent, Place},
+};
 use crate::{Act, Error, Result};
+
+/// How long a reader waits for lines that are on their way to the file.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Where the logs lie, and their bounds.
 #[derive(Debug, Clone)]
@@ -125,6 +133,28 @@ impl Journal {
             // The writer is behind: what does not fit is counted as if it were a flood.
             self.floods.lock().suppress(kind, by, now, *event);
         }
+    }
+
+    /// Brings what is queued for `security.log` into the file, unless that takes seconds.
+    pub async fn flush(&self) {
+        let queue = self.queue.clone();
+        let (done, told) = sync_channel(1);
+        let flushed = tokio::task::spawn_blocking(move || {
+            queue.send(Message::Flush(done));
+            told.recv_timeout(FLUSH).is_ok()
+        });
+        if !flushed.await.unwrap_or(false) {
+            tracing::warn!("security.log is read without its newest lines");
+        }
+    }
+
+    /// Reads `security.log` backwards, from its end or from a place. What it gives blocks.
+    ///
+    /// # Errors
+    /// [`Error::Log`] where a file cannot be opened.
+    pub fn past(&self, from: Option<Place>) -> Result<Past> {
+        let path = self.options.dir.join("security.log");
+        Past::open(&path, from).map_err(|source| Error::Log { path, source })
     }
 
     /// Lets both logs be opened anew before their next line, as after a rotation by another

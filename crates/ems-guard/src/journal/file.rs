@@ -157,7 +157,8 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)
 }
 
-fn aside(path: &Path, number: u32) -> PathBuf {
+/// The name of a file that was set aside.
+pub(super) fn aside(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()
@@ -171,7 +172,7 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
 }
 
 /// The place behind the last line end of a file.
-fn end_of_whole_lines(file: &mut File) -> io::Result<u64> {
+pub(super) fn end_of_whole_lines(file: &mut File) -> io::Result<u64> {
     let length = file.seek(SeekFrom::End(0))?;
     find_line_end(file, length)
 }

@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub(super) enum Message {
     Event(Box<Event>),
+    /// To be told of once everything before it is in the file.
+    Flush(SyncSender<()>),
     Close,
 }
 
@@ -38,7 +40,7 @@ impl Queue {
         use std::sync::mpsc::TrySendError::{Disconnected, Full};
         match self.sender.try_send(Message::Event(Box::new(event))) {
             Err(Full(Message::Event(event))) => Err(event),
-            Err(Disconnected(_) | Full(Message::Close)) => {
+            Err(Disconnected(_) | Full(_)) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
@@ -100,6 +102,13 @@ impl Writer {
             let ends = match next {
                 Ok(Message::Event(event)) => {
                     self.write(&event);
+                    false
+                }
+                Ok(Message::Flush(done)) => {
+                    let flushed = self.file.flush();
+                    self.tell(&flushed);
+                    // Whoever waited may be gone.
+                    let _ = done.send(());
                     false
                 }
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => true,
