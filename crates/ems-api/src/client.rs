@@ -9,6 +9,7 @@ mod bans;
 mod error;
 mod keyring;
 mod readings;
+mod security;
 mod sessions;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     error::{Error, Result},
     readings::{Body, Coding, Download, Format, Span, UsageQuery},
+    security::Suspect,
 };
 use crate::SecretText;
 

@@ -8,6 +8,7 @@ pub mod ban;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod health;
+pub mod incident;
 pub mod key;
 pub mod keyring;
 pub mod meter;
@@ -16,6 +17,7 @@ pub mod problem;
 pub mod reading;
 pub mod schema;
 mod secret;
+pub mod security;
 pub mod session;
 pub mod usage;
 

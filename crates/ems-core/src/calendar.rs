@@ -1,6 +1,6 @@
 //! Buckets of time that follow a zone's calendar: days of 23 and 25 hours included.
 
-use jiff::{Timestamp as Instant, ZonedDateTime, tz::TimeZone};
+use jiff::{Timestamp as Instant, ToSpan as _, ZonedDateTime, tz::TimeZone};
 
 use crate::time::{SECOND, TimeRange, Timestamp};
 
@@ -112,6 +112,14 @@ impl Zone {
         next.filter(|next| *next > at).unwrap_or(Timestamp::MAX)
     }
 
+    /// The same time of day a month later, on the month's last day where it has no such day.
+    pub fn month_after(&self, at: Timestamp) -> Timestamp {
+        let later = self.zoned(at).and_then(|at| at.checked_add(1.month()).ok());
+        later
+            .and_then(|later| from_zoned(&later))
+            .unwrap_or(Timestamp::MAX)
+    }
+
     /// The next time of day that is a multiple of `seconds`; where the clock shifts to a time that
     /// is none, the shift itself.
     fn next_clock(&self, at: Timestamp, seconds: i64) -> Option<Timestamp> {
@@ -189,6 +197,14 @@ mod tests {
             .iter()
             .map(|b| (zone.format(b.start()), hours(b)))
             .collect()
+    }
+
+    #[test]
+    fn a_month_after_is_the_same_day_or_the_months_last() {
+        let after = |text| Zone::utc().month_after(at(text)).to_string();
+        assert_eq!(after("2026-01-31T10:00:00Z"), "2026-02-28T10:00:00Z");
+        assert_eq!(after("2027-12-24T23:59:59Z"), "2028-01-24T23:59:59Z");
+        assert_eq!(after("9999-12-24T00:00:00Z"), Timestamp::MAX.to_string());
     }
 
     #[test]

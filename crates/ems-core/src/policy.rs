@@ -89,6 +89,8 @@ pub const TABLE: &[Row] = &[
         "/api/v1/security/bans/{ip}",
         may(Permission::Admin),
     ),
+    row("GET", "/api/v1/security/events", may(Permission::Audit)),
+    row("GET", "/api/v1/security/incident", Need::Owner),
     row("GET", "/api/v1/keyring", Need::Owner),
     row("POST", "/api/v1/keyring/pages", Need::Owner),
     row("POST", "/api/v1/keyring/root", Need::Owner),

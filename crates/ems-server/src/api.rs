@@ -9,7 +9,8 @@ pub mod health;
 pub mod keyring;
 pub mod keys;
 pub mod meters;
-mod sight;
+pub mod security;
+pub(crate) mod sight;
 pub mod users;
 mod window;
 

@@ -90,6 +90,9 @@ pub struct Delete;
 /// Users, keys, security.
 #[derive(Debug)]
 pub struct Admin;
+/// What happened: the ledger, security events.
+#[derive(Debug)]
+pub struct Audit;
 
 impl Requirement for AnyCredential {
     const PERMISSION: Option<Permission> = None;
@@ -111,6 +114,9 @@ impl Requirement for Delete {
 }
 impl Requirement for Admin {
     const PERMISSION: Option<Permission> = Some(Permission::Admin);
+}
+impl Requirement for Audit {
+    const PERMISSION: Option<Permission> = Some(Permission::Audit);
 }
 
 /// A caller who is known and may do what `P` names.

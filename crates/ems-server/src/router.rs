@@ -9,7 +9,7 @@ use axum::{
 };
 
 use crate::{
-    api::{analytics, auth, bans, data, docs, health, keyring, keys, meters, users},
+    api::{analytics, auth, bans, data, docs, health, keyring, keys, meters, security, users},
     app::App,
     middleware,
     problem::Problem,
@@ -44,6 +44,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/analytics/usage", get(analytics::usage))
         .route("/api/v1/security/bans", get(bans::list).post(bans::add))
         .route("/api/v1/security/bans/{ip}", get(bans::get).delete(bans::lift))
+        .route("/api/v1/security/events", get(security::events))
+        .route("/api/v1/security/incident", get(security::incident))
         .route("/api/v1/keyring", get(keyring::status))
         .route("/api/v1/keyring/pages", post(keyring::rotate_pages))
         .route("/api/v1/keyring/root", post(keyring::rotate_root))

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cmd::{
     ban::Ban, completions::Completions, config::Config, demo::Demo, export::Export,
-    generate::Generate, health::Health, import::Import, init::Init, key::Key, keyring::Keyring,
-    migrate::Migrate, serve::Serve, user::User, verify::Verify,
+    generate::Generate, health::Health, import::Import, incident::Incident, init::Init, key::Key,
+    keyring::Keyring, migrate::Migrate, serve::Serve, user::User, verify::Verify,
 };
 
 /// A secure energy-data platform: meter readings in over TLS, kept encrypted, out to those allowed.
@@ -67,6 +67,11 @@ Example:
     /// The keys above all stored keys: status, rotation, destruction
     #[command(after_help = "Example:\n  ems keyring status --dir /srv/ems")]
     Keyring(Keyring),
+    /// Reports on an incident: what a principal or an address saw, changed and tried
+    #[command(after_help = "\
+Example:
+  ems incident report --principal key:3kTMd8Vy --since 2026-11-20T00:00:00Z --dir /srv/ems")]
+    Incident(Incident),
     /// Send readings of a file to a running server
     #[command(after_help = "\
 Example:

@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod import;
+pub(crate) mod incident;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod keyring;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Ban(ban) => blocking(ban.run(output)),
         Command::Keyring(keyring) => blocking(keyring.run(output)),
         Command::Import(import) => blocking(import.run(output)),
+        Command::Incident(incident) => blocking(incident.run(output)),
         Command::Export(export) => blocking(export.run(output)),
         Command::Migrate(migrate) => blocking(migrate.run(output)),
         Command::Config(config) => config.run(output),

@@ -71,7 +71,7 @@ fn range(query: &mut Query) -> Result<TimeRange, Problem> {
 }
 
 /// Takes an instant.
-pub(super) fn instant(query: &mut Query, name: &str) -> Result<Option<Timestamp>, Problem> {
+pub(crate) fn instant(query: &mut Query, name: &str) -> Result<Option<Timestamp>, Problem> {
     query.read(name, |text| {
         Timestamp::parse(text).map_err(|fault| fault.detail)
     })

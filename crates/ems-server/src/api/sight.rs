@@ -101,7 +101,7 @@ fn narrower<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
 }
 
 /// The name of a meter in the ledger; none before it has a key.
-pub(super) async fn pseudonym(store: &Store, meter: &MeterId) -> ems_store::Result<Option<String>> {
+pub(crate) async fn pseudonym(store: &Store, meter: &MeterId) -> ems_store::Result<Option<String>> {
     store
         .subjects
         .pseudonym(&Subject::Meter(meter.clone()))

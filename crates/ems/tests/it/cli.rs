@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod export;
 mod import;
+mod incident;
 mod init;
 mod keyring;
 mod migrate;

@@ -15,6 +15,8 @@ use serde_json::json;
 enum Pass {
     Everyone,
     Proven,
+    /// An admin, or whoever has the grant `audit`.
+    Auditors,
     Roles(&'static [Role]),
 }
 
@@ -63,6 +65,8 @@ const EXPECTED: &[(&str, &str, Pass)] = &[
     ("POST", "/api/v1/security/bans", ADMINISTER),
     ("GET", "/api/v1/security/bans/{ip}", ADMINISTER),
     ("DELETE", "/api/v1/security/bans/{ip}", ADMINISTER),
+    ("GET", "/api/v1/security/events", Pass::Auditors),
+    ("GET", "/api/v1/security/incident", OWN),
     ("GET", "/api/v1/keyring", OWN),
     ("POST", "/api/v1/keyring/pages", OWN),
     ("POST", "/api/v1/keyring/root", OWN),
@@ -114,7 +118,7 @@ async fn callers(server: &TestServer) -> Vec<Who> {
         let key = server.nobody().api_key(&server.key_for(role, &["*"]).await);
         callers.push(Who::new(&format!("key of {name}"), Some(role), key));
     }
-    // Neither grant opens a route of those that are there.
+    // What a grant opens, it opens whatever the role.
     for grant in ["audit", "privacy"] {
         let user = json!({ "username": grant, "password": ADMIN.1, "role": "viewer",
                            "meters": ["*"], "grants": [grant] });
@@ -154,9 +158,14 @@ async fn every_caller_passes_where_the_role_table_says_so_and_nowhere_else() {
             let sessionless = path.ends_with("/logout") && who.name.starts_with("key of");
             let expected = match (pass, who.role) {
                 _ if sessionless => Some((403, "insufficient_permissions")),
-                (Pass::Everyone, _) | (Pass::Proven, Some(_)) => None,
+                (Pass::Everyone, _) | (Pass::Proven, Some(_)) | (Pass::Auditors, Some(Admin)) => {
+                    None
+                }
                 (Pass::Roles(roles), Some(role)) if roles.contains(&role) => None,
-                (Pass::Roles(_), Some(_)) => Some((403, "insufficient_permissions")),
+                (Pass::Auditors, _) if who.name.ends_with("with audit") => None,
+                (Pass::Auditors | Pass::Roles(_), Some(_)) => {
+                    Some((403, "insufficient_permissions"))
+                }
                 (_, None) => Some((401, "invalid_credentials")),
             };
             let (status, code) = answer.verdict();
