@@ -65,6 +65,13 @@ const IPROUTE: Need = Need {
     packages: &["iproute2"],
 };
 
+/// Scrapes a server, and checks the alerts that `deploy/prometheus` ships. Where systemd runs, Debian
+/// starts it as a service.
+const PROMETHEUS: Need = Need {
+    probe: &["promtool", "--version"],
+    packages: &["prometheus"],
+};
+
 /// Stores that the bench measures beside ours. Where systemd runs, Debian starts them as services.
 const PEERS: [Need; 2] = [
     Need {
@@ -91,7 +98,15 @@ pub(crate) fn peers() -> Result<()> {
 
 /// What the tests need.
 pub(crate) fn for_tests() -> Result<()> {
-    debian(&[COMPILER, GIT, PYTHON, MONGOD_LIBRARIES, IPROUTE, REDIS])?;
+    debian(&[
+        COMPILER,
+        GIT,
+        PYTHON,
+        MONGOD_LIBRARIES,
+        IPROUTE,
+        REDIS,
+        PROMETHEUS,
+    ])?;
     mongod()
 }
 

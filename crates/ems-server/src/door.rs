@@ -37,7 +37,7 @@ pub(crate) async fn heed(
             (Some(rate), Err(Problem::rate_limited(&rate, kind)))
         }
         Entry::Shut => {
-            app.metrics.shut_out("request");
+            app.metrics.guard().refused("request");
             (None, Err(Problem::new(ErrorCode::RequestBlocked)))
         }
         Entry::Unsure => {
@@ -67,15 +67,13 @@ pub(crate) async fn tell(app: &App, act: &Act, findings: Vec<Finding>, stranger:
         violation,
         details,
         score,
+        sentence,
     } in findings
     {
-        if violation == Violation::IpBlocked {
-            let text = |name| details.get(name).and_then(|value| value.as_str());
-            let (kind, reason) = (text("kind"), text("reason"));
-            app.metrics
-                .sentenced(kind.unwrap_or_default(), reason.unwrap_or_default());
-        } else {
-            app.metrics.pattern(violation.as_str());
+        match sentence {
+            Some((kind, reason)) => app.metrics.guard().sentenced(kind, reason),
+            None if violation == Violation::IpReleased => {}
+            None => app.metrics.guard().pattern(violation),
         }
         app.journal.violation(act, violation, details);
         if let Some(address) = stranger.filter(|_| score > 0) {

@@ -37,7 +37,7 @@ pub(crate) async fn keep_bans(app: Arc<App>, stop: CancellationToken) {
         }
         failing = done.is_err();
         let (blocked, banned) = app.door.bans().count();
-        app.metrics.sentences(blocked, banned);
+        app.metrics.guard().hold(blocked, banned);
     }
 }
 

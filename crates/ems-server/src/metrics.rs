@@ -3,6 +3,7 @@
 //! Labels come from fixed sets (route templates, methods, status classes), so that no client can
 //! make new series.
 
+pub mod guard;
 mod shared;
 
 use std::{sync::Arc, time::Duration};
@@ -37,22 +38,6 @@ struct KindLabels {
     kind: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SentenceLabels {
-    kind: String,
-    reason: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WhereLabels {
-    r#where: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PatternLabels {
-    pattern: &'static str,
-}
-
 /// All figures. Cheap to clone; clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -65,10 +50,7 @@ pub struct Metrics {
     auth_failures: Family<KindLabels, Counter>,
     commits: Histogram,
     damaged: Counter,
-    sentences: Family<KindLabels, Gauge>,
-    sentenced: Family<SentenceLabels, Counter>,
-    shut_out: Family<WhereLabels, Counter>,
-    patterns: Family<PatternLabels, Counter>,
+    guard: guard::Figures,
     shared: shared::Figures,
 }
 
@@ -133,25 +115,18 @@ impl Metrics {
             Unit::Seconds,
             commits.clone(),
         );
-        let shut = Family::default();
-        let help = "Addresses that are shut out now";
-        registry.register("guard_sentences", help, shut.clone());
-        let sentenced = Family::default();
-        let help = "Times that an address was shut out";
-        registry.register("guard_sentenced", help, sentenced.clone());
-        let shut_out = Family::default();
-        let help = "Connections and requests of addresses that are shut out";
-        registry.register("guard_refused", help, shut_out.clone());
-        let patterns = Family::default();
-        let help = "Patterns of attack that were told, by name";
-        registry.register("guard_patterns", help, patterns.clone());
+        let guard = guard::Figures::register(&mut registry);
         let shared = shared::Figures::register(&mut registry);
+        at_zero(
+            &readings,
+            &["accepted", "unchanged", "corrected", "rejected"],
+        );
+        let windows = ["principal", "address", "readings", "new_meters"];
+        at_zero(&rate_limited, &windows);
+        at_zero(&auth_failures, &["token", "api_key", "login"]);
         Self {
             registry: Arc::new(registry),
-            sentences: shut,
-            sentenced,
-            shut_out,
-            patterns,
+            guard,
             requests,
             latency,
             in_flight,
@@ -219,34 +194,9 @@ impl Metrics {
         self.damaged.inc();
     }
 
-    /// Notes how many addresses are blocked and banned now.
-    pub fn sentences(&self, blocked: usize, banned: usize) {
-        for (kind, count) in [("block", blocked), ("ban", banned)] {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.sentences
-                .get_or_create(&KindLabels { kind })
-                .set(count);
-        }
-    }
-
-    /// Notes that an address was shut out; both texts come from fixed sets.
-    pub fn sentenced(&self, kind: &str, reason: &str) {
-        let (kind, reason) = (kind.to_owned(), reason.to_owned());
-        self.sentenced
-            .get_or_create(&SentenceLabels { kind, reason })
-            .inc();
-    }
-
-    /// Notes a connection (`accept`) or a request (`request`) of an address that is shut out.
-    pub fn shut_out(&self, r#where: &'static str) {
-        self.shut_out.get_or_create(&WhereLabels { r#where }).inc();
-    }
-
-    /// Notes that a pattern of attack was told.
-    pub fn pattern(&self, pattern: &'static str) {
-        self.patterns
-            .get_or_create(&PatternLabels { pattern })
-            .inc();
+    /// What is counted of the door.
+    pub fn guard(&self) -> &guard::Figures {
+        &self.guard
     }
 
     fn stored(&self, counts: Counts) {
@@ -259,6 +209,14 @@ impl Metrics {
         if by > 0 {
             self.readings.get_or_create(&KindLabels { kind }).inc_by(by);
         }
+    }
+}
+
+/// Begins a family's known series: the first event of a kind is then a rise that an alert sees, and
+/// the family is on the page before it.
+fn at_zero(family: &Family<KindLabels, Counter>, kinds: &[&'static str]) {
+    for kind in kinds {
+        drop(family.get_or_create(&KindLabels { kind }));
     }
 }
 

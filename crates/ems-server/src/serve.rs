@@ -170,7 +170,7 @@ fn gate(app: &Arc<App>) -> Banned {
     Arc::new(move |address| {
         let banned = app.door.is_banned(address);
         if banned {
-            app.metrics.shut_out("accept");
+            app.metrics.guard().refused("accept");
         }
         banned
     })

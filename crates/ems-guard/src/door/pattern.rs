@@ -9,7 +9,13 @@ use ems_store::shared::{Answers, Key, Step, Verdict, Window};
 use serde_json::{Map, Value};
 
 use super::{Asked, Door, LIVE_FOR, NOTED_FOR, live, window};
-use crate::{Network, Principal, bans::Sentence, identify, journal::Violation, limit::Whom};
+use crate::{
+    Network, Principal,
+    bans::{Kind, Reason, Sentence},
+    identify,
+    journal::Violation,
+    limit::Whom,
+};
 
 /// Bursts of one status are counted in this time.
 const BURST: Duration = Duration::from_mins(1);
@@ -50,6 +56,8 @@ pub struct Finding {
     pub details: Map<String, Value>,
     /// What it adds to the score of an address that shows no valid credential.
     pub score: u64,
+    /// How and why an address was shut out, where it is that.
+    pub sentence: Option<(Kind, Reason)>,
 }
 
 impl Finding {
@@ -58,14 +66,18 @@ impl Finding {
             violation,
             details: Map::new(),
             score,
+            sentence: None,
         }
     }
 
     /// What is told of an address that is shut out.
     pub fn of_sentence(sentence: &Sentence) -> Self {
         let seconds = sentence.until.as_seconds() - sentence.since.as_seconds();
-        Self::new(Violation::IpBlocked, 0)
-            .with("reason", sentence.reason.as_str())
+        let told = Self {
+            sentence: Some((sentence.kind, sentence.reason)),
+            ..Self::new(Violation::IpBlocked, 0)
+        };
+        told.with("reason", sentence.reason.as_str())
             .with("kind", sentence.kind.as_str())
             .with("network", sentence.network.to_string())
             .with("seconds", seconds)

@@ -16,6 +16,7 @@ mod guard;
 mod incident;
 mod log;
 mod mongo;
+mod monitoring;
 mod policy;
 mod redis;
 mod samples;
