@@ -63,19 +63,12 @@ impl ApiKey {
 
     /// What is stored of it: the pepper's version, then HMAC-SHA-256 under the pepper.
     pub fn hash(&self, pepper: &Pepper) -> Vec<u8> {
-        let (version, key) = pepper.current();
-        let mut stored = vec![*version];
-        stored.extend_from_slice(&key.hash("api key", self.0.as_bytes()));
-        stored
+        pepper.hash("api key", self.0.as_bytes())
     }
 
     /// Whether it is the stored one, in constant time.
     pub fn matches(&self, pepper: &Pepper, stored: &[u8]) -> bool {
-        let Some((version, hash)) = stored.split_first() else {
-            return false;
-        };
-        let key = pepper.version(*version);
-        key.is_some_and(|key| constant_time_eq(&key.hash("api key", self.0.as_bytes()), hash))
+        pepper.matches("api key", self.0.as_bytes(), stored)
     }
 }
 
@@ -97,7 +90,7 @@ fn checksum(body: &str) -> String {
     digits.into_iter().rev().collect()
 }
 
-/// The secret that API keys are hashed under, in versions: the first makes, all verify.
+/// The secret that API keys and recovery codes are hashed under, in versions: the first makes, all verify.
 #[derive(Clone)]
 pub struct Pepper {
     current: (u8, IndexKey),
@@ -150,6 +143,23 @@ impl Pepper {
     /// A key for another purpose, of the newest version: the same in every process that has it.
     pub fn derive(&self, purpose: &str) -> IndexKey {
         IndexKey::from_bytes(&self.current.1.hash("derive", purpose.as_bytes()))
+    }
+
+    /// The newest version, then the keyed hash of a value within a domain.
+    pub(crate) fn hash(&self, domain: &str, value: &[u8]) -> Vec<u8> {
+        let (version, key) = self.current();
+        let mut stored = vec![*version];
+        stored.extend_from_slice(&key.hash(domain, value));
+        stored
+    }
+
+    /// Whether a value is the hashed one, by the version that it was hashed under; in constant time.
+    pub(crate) fn matches(&self, domain: &str, value: &[u8], stored: &[u8]) -> bool {
+        let Some((version, hash)) = stored.split_first() else {
+            return false;
+        };
+        let key = self.version(*version);
+        key.is_some_and(|key| constant_time_eq(&key.hash(domain, value), hash))
     }
 
     fn current(&self) -> (&u8, &IndexKey) {

@@ -8,6 +8,7 @@ pub mod api_key;
 pub mod certificate;
 mod error;
 pub mod hash;
+pub mod jwk;
 pub mod keyring;
 pub mod opaque;
 pub mod password;
@@ -17,6 +18,7 @@ mod secret_file;
 pub mod set_hash;
 pub mod tls;
 pub mod token;
+pub mod totp;
 
 pub use error::{Error, Result};
 pub use secret_file::{read_secret_file, write_new_secret_file};
