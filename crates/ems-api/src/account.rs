@@ -98,6 +98,12 @@ pub struct User {
     pub grants: Vec<Grant>,
     /// Whether it is shut out.
     pub disabled: bool,
+    /// Whether it has a second factor here.
+    #[serde(default)]
+    pub mfa: bool,
+    /// Whether it logs in by single sign-on.
+    #[serde(default)]
+    pub sso: bool,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,

@@ -72,6 +72,8 @@ pub enum ErrorCode {
     InvalidCredentials,
     /// No valid API key.
     InvalidApiKey,
+    /// A right password, beside which a one-time code is asked for.
+    OtpRequired,
     /// A valid credential that does not carry the permission.
     InsufficientPermissions,
     /// A write outside the caller's meters.
@@ -108,12 +110,13 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, by status.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::InvalidParameter,
         Self::AmbiguousCredentials,
         Self::InvalidCredentials,
         Self::InvalidApiKey,
+        Self::OtpRequired,
         Self::InsufficientPermissions,
         Self::OutOfScope,
         Self::RequestBlocked,
@@ -149,6 +152,7 @@ impl ErrorCode {
             Self::AmbiguousCredentials => ("ambiguous_credentials", "More than one credential"),
             Self::InvalidCredentials => ("invalid_credentials", "No valid credential"),
             Self::InvalidApiKey => ("invalid_api_key", "No valid API key"),
+            Self::OtpRequired => ("otp_required", "One-time code required"),
             Self::InsufficientPermissions => {
                 ("insufficient_permissions", "The permission is missing")
             }

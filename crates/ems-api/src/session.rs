@@ -24,9 +24,10 @@ pub struct TokenRequest {
     #[schema(value_type = String, format = Password, min_length = 1, max_length = 128,
              example = "correct horse battery staple")]
     pub password: SecretText,
-    /// A one-time code, where the account has a second factor.
+    /// A one-time code, where the account has a second factor; or one of its recovery codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, required = false, pattern = "^[0-9]{6,8}$")]
+    #[schema(value_type = String, required = false, pattern = "^([0-9]{6,8}|[A-Za-z2-7]{4}(-?[A-Za-z2-7]{4}){3})$",
+             example = "123456")]
     pub otp: Option<SecretText>,
 }
 
@@ -83,10 +84,58 @@ pub struct Me {
     /// Its single permissions.
     #[schema(value_type = Vec<GrantName>)]
     pub grants: Vec<Grant>,
+    /// Whether it has a second factor: its own, or that of the single sign-on.
+    #[serde(default)]
+    pub mfa: bool,
     /// When the credential ends, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, format = DateTime)]
     pub expires_at: Option<Timestamp>,
+}
+
+/// Asks for a second factor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MfaRequest {
+    /// The caller's password.
+    #[schema(value_type = String, format = Password, min_length = 1, max_length = 128)]
+    pub password: SecretText,
+}
+
+/// A new second factor: shown once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MfaEnrolment {
+    /// The secret of the one-time codes (RFC 6238: SHA-1, 30 s, 6 digits), in Base32.
+    #[schema(value_type = String, pattern = "^[A-Z2-7]{32}$")]
+    pub secret: SecretText,
+    /// The same as authenticator apps read it from a picture.
+    #[schema(value_type = String)]
+    pub otpauth_uri: SecretText,
+    /// Ten codes, each good once in the place of a one-time code.
+    #[schema(value_type = Vec<String>)]
+    pub recovery_codes: Vec<SecretText>,
+}
+
+/// Puts a new second factor into force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MfaConfirmation {
+    /// A one-time code of it.
+    #[schema(value_type = String, pattern = "^[0-9]{6}$", example = "123456")]
+    pub otp: SecretText,
+}
+
+/// Gives a second factor up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MfaRemoval {
+    /// The caller's password.
+    #[schema(value_type = String, format = Password, min_length = 1, max_length = 128)]
+    pub password: SecretText,
+    /// A one-time code, or a recovery code.
+    #[schema(value_type = String, pattern = "^([0-9]{6,8}|[A-Za-z2-7]{4}(-?[A-Za-z2-7]{4}){3})$",
+             example = "123456")]
+    pub otp: SecretText,
 }
 
 /// The security guide's greeting.

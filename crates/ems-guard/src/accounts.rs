@@ -4,6 +4,8 @@
 //! on and decided anew where another was faster. What ends a credential holds at the next request.
 
 mod admins;
+mod external;
+mod guessable;
 mod key;
 mod key_changes;
 mod rules;
@@ -15,16 +17,17 @@ use ems_store::{Expect, Record, RecordChange, Store, Table};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
+    external::Asserted,
     key::{Key, NewKey, Rotated},
     key_changes::{key, keys, new_key, revoke_key, rotate_key, sweep},
-    rules::{PASSWORD_LENGTH, RESERVED, is_username},
-    user::{NewUser, PasswordHash, User, UserPatch},
+    rules::{RESERVED, is_username, password as password_fault},
+    user::{External, NewUser, PasswordHash, User, UserPatch},
     user_changes::{change_user, new_user, remove_user, user, users},
 };
 pub(crate) use self::{
+    external::{linked, settle},
     key_changes::find as find_key,
-    rules::password as password_fault,
-    user_changes::{crowded, find as find_user, hash as hash_password},
+    user_changes::{crowded, find as find_user, hash as hash_password, shown as user_change},
 };
 use crate::{Error, Result};
 

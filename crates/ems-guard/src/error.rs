@@ -31,6 +31,18 @@ pub enum Error {
     /// The act needs a user's session, and the caller has none (it is a key, or local).
     #[error("the caller has no session")]
     NoSession,
+    /// The user has a second factor already.
+    #[error("there is a second factor already")]
+    Enrolled,
+    /// No second factor waits to be confirmed, or it has waited for too long.
+    #[error("no second factor waits to be confirmed")]
+    NotPending,
+    /// The settings ask for the second factor that was to be taken away.
+    #[error("a second factor is asked for")]
+    FactorRequired,
+    /// The account is kept by another party, and so are its password and second factor.
+    #[error("the account is kept by the single sign-on")]
+    External,
     /// More passwords wait to be hashed than can be in reasonable time. Nothing was done.
     #[error("too many passwords are being verified")]
     Busy,
@@ -91,6 +103,14 @@ pub enum AuthFault {
     WrongPassword,
     /// A refresh token that was spent before. Its session has been ended.
     Reused,
+    /// The password is right, and a one-time code is asked for beside it.
+    CodeRequired,
+    /// A wrong one-time or recovery code, or one that was spent.
+    WrongCode,
+    /// A code that was not looked at, since too many were wrong before.
+    CodesRefused,
+    /// What a provider of identities said does not hold.
+    Unproven,
 }
 
 impl AuthFault {
@@ -99,7 +119,13 @@ impl AuthFault {
     pub fn is_failed_attempt(self) -> bool {
         matches!(
             self,
-            Self::Forged | Self::NeverIssued | Self::WrongPassword | Self::Reused
+            Self::Forged
+                | Self::NeverIssued
+                | Self::WrongPassword
+                | Self::Reused
+                | Self::WrongCode
+                | Self::CodesRefused
+                | Self::Unproven
         )
     }
 
@@ -113,6 +139,10 @@ impl AuthFault {
             Self::Revoked => "revoked",
             Self::WrongPassword => "wrong_password",
             Self::Reused => "refresh_token_reuse",
+            Self::CodeRequired => "otp_required",
+            Self::WrongCode => "wrong_code",
+            Self::CodesRefused => "too_many_wrong_codes",
+            Self::Unproven => "unproven_identity",
         }
     }
 }

@@ -27,7 +27,7 @@ use parking_lot::RwLock;
 use self::{cache::Cache, file_keys::FileKeys, slow::Slow};
 pub use self::{
     file_keys::FileKey,
-    principal::{Kind, Principal},
+    principal::{Factor, Kind, Principal},
 };
 use crate::{
     AuthFault, Error, Result,
@@ -48,6 +48,8 @@ pub struct Options {
     pub file_keys: Vec<FileKey>,
     /// How long credentials live.
     pub lifetimes: Lifetimes,
+    /// Whether administrators need a second factor.
+    pub require_mfa: bool,
 }
 
 /// How long credentials live.
@@ -87,6 +89,7 @@ pub struct Identities {
     pepper: Pepper,
     file_keys: FileKeys,
     lifetimes: Lifetimes,
+    require_mfa: bool,
     cache: Arc<Cache>,
     passwords: Slow,
 }
@@ -103,6 +106,7 @@ impl Identities {
             pepper: options.pepper,
             file_keys: FileKeys::new(options.file_keys),
             lifetimes: options.lifetimes,
+            require_mfa: options.require_mfa,
             cache: Arc::new(Cache::new()),
             passwords: Slow::new(),
         }
@@ -147,6 +151,13 @@ impl Identities {
             role: user.role,
             grants: user.grants.clone(),
             scope: user.scope(),
+            factor: if user.has_second_factor() {
+                Factor::Present
+            } else if self.requires_factor(user.role) {
+                Factor::Missing
+            } else {
+                Factor::Absent
+            },
             expires_at: Some(Timestamp::saturating_from_micros(
                 expires.saturating_mul(1_000_000),
             )),
@@ -192,6 +203,7 @@ impl Identities {
             role: key.role,
             grants: Vec::new(),
             scope: Scope::of(key.meters),
+            factor: Factor::Absent,
             expires_at,
         });
         self.cache.put(digest, mark, &principal, now);
@@ -235,6 +247,10 @@ impl Identities {
 
     pub(crate) fn lifetimes(&self) -> Lifetimes {
         self.lifetimes
+    }
+
+    pub(crate) fn require_mfa(&self) -> bool {
+        self.require_mfa
     }
 
     pub(crate) fn passwords(&self) -> &Slow {
@@ -284,6 +300,7 @@ fn file_principal(prefix: &str, role: Role, meters: &[Pattern]) -> Principal {
         role,
         grants: Vec::new(),
         scope: Scope::of(meters.to_vec()),
+        factor: Factor::Absent,
         expires_at: None,
     }
 }

@@ -1,8 +1,8 @@
 //! Security decisions without HTTP types: who calls, what they may still do, what is written down.
 //!
-//! `identify` verifies credentials, `sessions` and `accounts` change what they rest on, `limit`
-//! counts, `door` decides who is let in, `bans` says who is shut out, `journal` keeps the two logs. A change and its ledger entry are always one commit, and
-//! whatever ends a credential empties the cache of verified ones before it is acknowledged.
+//! `identify` verifies credentials, `sessions`, `mfa` and `accounts` change what they rest on, `limit`
+//! counts, `door` decides who is let in, `bans` says who is shut out, `journal` keeps the two logs. A
+//! change and its ledger entry are always one commit, and whatever ends a credential empties the cache of verified ones before it is acknowledged.
 
 pub mod accounts;
 mod act;
@@ -14,6 +14,7 @@ pub mod identify;
 pub mod journal;
 pub mod jump;
 pub mod limit;
+pub mod mfa;
 mod network;
 pub mod sessions;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! change ends it at once. Refresh tokens are spent by use (RFC 9700 §4.14.2): one that is used
 //! twice was stolen from somebody, and ends the session, except for a retry within seconds.
 
+mod external;
 mod login;
 mod password;
 mod record;
@@ -15,20 +16,51 @@ use std::fmt;
 use ems_core::time::Timestamp;
 use ems_crypto::{opaque::RefreshToken, random, token::Claims};
 
-pub(crate) use self::record::removals;
 pub use self::{
+    external::{end as end_external, login as login_external},
     login::login,
     password::change_password,
     record::Session,
     refresh::{logout, refresh},
     sweep::sweep,
 };
+pub(crate) use self::{login::verified, password::moved, record::removals};
 use crate::{Identities, Result, accounts::User};
+
+/// By what a session was begun or renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Means {
+    /// A password alone.
+    Password,
+    /// A password and a one-time code.
+    Otp,
+    /// A password and a recovery code.
+    Recovery,
+    /// Single sign-on.
+    Sso,
+    /// A refresh token.
+    Refresh,
+}
+
+impl Means {
+    /// The name in ledger and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Otp => "otp",
+            Self::Recovery => "recovery",
+            Self::Sso => "sso",
+            Self::Refresh => "refresh",
+        }
+    }
+}
 
 /// A fresh pair of tokens.
 pub struct Issued {
     /// Whose it is.
     pub username: String,
+    /// By what.
+    pub means: Means,
     /// The session.
     pub session_id: String,
     /// The access token, signed. Secret.
@@ -55,7 +87,7 @@ const NAME: usize = 22;
 /// has to note). Neither is good before the session is committed.
 fn issue(
     identities: &Identities,
-    user: &User,
+    (user, means): (&User, Means),
     session: &mut Session,
     now: Timestamp,
 ) -> Result<Issued> {
@@ -77,6 +109,7 @@ fn issue(
     session.note_token(jti, claims.exp, now);
     Ok(Issued {
         username: user.username.clone(),
+        means,
         session_id: session.id.clone(),
         access_token,
         expires_in: claims.exp.saturating_sub(claims.iat),

@@ -98,7 +98,20 @@ impl House {
     }
 
     pub(crate) fn identities(store: &Store, peppers: &str, file_keys: Vec<FileKey>) -> Identities {
+        Identities::new(store.clone(), Self::options(peppers, file_keys))
+    }
+
+    /// Those of a house that asks administrators for a second factor.
+    pub(crate) fn strict(store: &Store) -> Identities {
         let options = Options {
+            require_mfa: true,
+            ..Self::options(PEPPER_1, Vec::new())
+        };
+        Identities::new(store.clone(), options)
+    }
+
+    fn options(peppers: &str, file_keys: Vec<FileKey>) -> Options {
+        Options {
             token_keys: token_keys(TOKEN_SECRET),
             expect: expect(),
             pepper: pepper(peppers),
@@ -108,8 +121,8 @@ impl House {
                 session: Duration::from_hours(24),
                 key_overlap: Duration::from_hours(24),
             },
-        };
-        Identities::new(store.clone(), options)
+            require_mfa: false,
+        }
     }
 
     pub(crate) async fn user(&self, name: &str, role: Role) -> User {
@@ -121,7 +134,7 @@ impl House {
 
     pub(crate) async fn login(&self, name: &str, seconds: i64) -> Issued {
         let password = Password::new(PASSWORD.into());
-        sessions::login(&self.identities, &act(seconds), name, &password)
+        sessions::login(&self.identities, &act(seconds), name, &password, None)
             .await
             .unwrap()
     }

@@ -9,8 +9,10 @@ pub mod health;
 pub mod keyring;
 pub mod keys;
 pub mod meters;
+pub mod mfa;
 pub mod security;
 pub(crate) mod sight;
+pub mod sso;
 pub mod users;
 mod window;
 

@@ -20,13 +20,14 @@ use ems_guard::{
 use ems_store::Store;
 
 use crate::{
-    Result,
+    Error, Result,
     body::Budget,
     config::{Limit, Loaded, RootSource, Secrets, Settings},
     docs::Documents,
     gate::{Frozen, GatedCommit},
     listener::HeadLimits,
     metrics::{MeteredCommit, Metrics},
+    sso::Sso,
     store::{Place, SHARED_KEYS, share},
 };
 
@@ -59,6 +60,8 @@ pub struct App {
     pub heads: HeadLimits,
     /// What holds the root key.
     pub root_source: RootSource,
+    /// Single sign-on, if there is any.
+    pub sso: Option<Sso>,
     /// What is served as documentation.
     pub documents: Documents,
     /// Whether readings and meters are held as they are.
@@ -96,6 +99,7 @@ impl App {
         let store = Store { commit, ..store };
         let store = share(store, &settings, pepper.derive(SHARED_KEYS), &metrics)?;
         let cursor_key = pepper.derive("list cursors");
+        let sso = Sso::new(&settings, &pepper).map_err(Error::Usage)?;
         let identities = identify::Options {
             token_keys,
             expect: Expect {
@@ -109,6 +113,7 @@ impl App {
                 session: settings.auth.session_ttl.get(),
                 key_overlap: settings.auth.key_overlap.get(),
             },
+            require_mfa: settings.auth.require_mfa,
         };
         let limiter = Limiter::new(Arc::clone(&store.shared), limits(&settings));
         Ok(Arc::new(Self {
@@ -123,6 +128,7 @@ impl App {
             budget: Budget::new(settings.limits.inflight_bytes.in_memory()),
             heads: HeadLimits::new(&settings.server),
             root_source,
+            sso,
             documents: Documents::render(),
             frozen,
             draining: AtomicBool::new(false),

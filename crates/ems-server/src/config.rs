@@ -14,6 +14,7 @@ mod mongo_uri;
 pub mod reference;
 mod secrets;
 mod settings;
+mod sso;
 mod units;
 
 use std::path::Path;
@@ -26,6 +27,8 @@ pub use settings::{
     Algorithm, Auth, Backend, Guard, Inspection, Level, Limits, Log, LogFormat, Network, Readings,
     SecretUrl, Server, Settings, Shared, Store, TlsMode,
 };
+pub(crate) use sso::address_of;
+pub use sso::{ClientSecret, Sso, SsoGroup};
 pub use units::{ByteSize, Limit, Timespan};
 
 /// The default file, as it is compiled in: every setting, its comment, its value.
@@ -53,6 +56,7 @@ impl Settings {
         let (settings, mut errors) = layers::merge(file, env, flags)?;
         checks::settings(&settings, &mut errors);
         checks::certificate(&settings.server, &mut errors);
+        sso::authority(&settings.sso, &mut errors);
         let secrets = secrets::load(&settings, env, &mut errors);
         match secrets {
             Some(secrets) if errors.is_empty() => Ok(Loaded { settings, secrets }),

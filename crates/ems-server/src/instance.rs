@@ -133,10 +133,10 @@ impl Database {
                        and '-', and no reserved one";
             return Err(Error::Usage(why.into()));
         }
-        let length = password.expose().chars().count();
-        if !accounts::PASSWORD_LENGTH.contains(&length) {
-            let why = "the admin was not made: a password has 12 to 128 characters";
-            return Err(Error::Usage(why.into()));
+        let password = Password::new(password.expose().to_owned());
+        if let Some(fault) = accounts::password_fault("/password", &password, admin) {
+            let why = format!("the admin was not made: {}", fault.detail);
+            return Err(Error::Usage(why));
         }
         Ok(())
     }

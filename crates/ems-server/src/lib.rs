@@ -35,6 +35,7 @@ pub mod roles;
 mod root;
 pub mod router;
 pub mod serve;
+pub mod sso;
 mod store;
 pub mod strict;
 #[cfg(test)]

@@ -38,6 +38,12 @@ struct KindLabels {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LoginLabels {
+    method: &'static str,
+    outcome: &'static str,
+}
+
 /// All figures. Cheap to clone; clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -48,6 +54,7 @@ pub struct Metrics {
     readings: Family<KindLabels, Counter>,
     rate_limited: Family<KindLabels, Counter>,
     auth_failures: Family<KindLabels, Counter>,
+    logins: Family<LoginLabels, Counter>,
     commits: Histogram,
     damaged: Counter,
     guard: guard::Figures,
@@ -101,6 +108,9 @@ impl Metrics {
             "Credentials refused",
             auth_failures.clone(),
         );
+        let logins = Family::default();
+        let help = "Sessions begun, renewed or refused";
+        registry.register("logins", help, logins.clone());
         let damaged = Counter::default();
         registry.register(
             "store_damaged",
@@ -133,6 +143,7 @@ impl Metrics {
             readings,
             rate_limited,
             auth_failures,
+            logins,
             commits,
             damaged,
             shared,
@@ -187,6 +198,14 @@ impl Metrics {
     /// Notes a refused credential: `token`, `api_key` or `login`.
     pub fn auth_failed(&self, kind: &'static str) {
         self.auth_failures.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// Notes a login or a renewal by `method`, a name of [`ems_guard::sessions::Means`].
+    pub fn login(&self, method: &'static str, good: bool) {
+        let outcome = if good { "ok" } else { "refused" };
+        self.logins
+            .get_or_create(&LoginLabels { method, outcome })
+            .inc();
     }
 
     /// Notes that something stored did not open when it was asked for.

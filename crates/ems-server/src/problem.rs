@@ -11,10 +11,10 @@ use ems_api::{
     problem::{MAX_ERRORS, MEDIA_TYPE},
 };
 use ems_core::{Fault, meter::MeterId};
-use ems_guard::{journal::Violation, limit::Rate};
+use ems_guard::{AuthFault, journal::Violation, limit::Rate};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::middleware;
+use crate::{middleware, sso};
 
 /// Seconds after which a client may try again what was not available.
 const RETRY_SECONDS: &str = "5";
@@ -45,7 +45,9 @@ pub fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Malformed | ErrorCode::InvalidParameter | ErrorCode::AmbiguousCredentials => {
             StatusCode::BAD_REQUEST
         }
-        ErrorCode::InvalidCredentials | ErrorCode::InvalidApiKey => StatusCode::UNAUTHORIZED,
+        ErrorCode::InvalidCredentials | ErrorCode::InvalidApiKey | ErrorCode::OtpRequired => {
+            StatusCode::UNAUTHORIZED
+        }
         ErrorCode::InsufficientPermissions | ErrorCode::OutOfScope | ErrorCode::RequestBlocked => {
             StatusCode::FORBIDDEN
         }
@@ -340,6 +342,7 @@ impl From<ems_guard::Error> for Problem {
     fn from(error: ems_guard::Error) -> Self {
         use ems_guard::Error;
         match error {
+            Error::Auth(AuthFault::CodeRequired) => Self::new(ErrorCode::OtpRequired),
             Error::Auth(fault) => {
                 Self::new(ErrorCode::InvalidCredentials).caused_by(fault.as_str())
             }
@@ -352,6 +355,22 @@ impl From<ems_guard::Error> for Problem {
             Error::NotRotatable => {
                 Self::with_detail(ErrorCode::Conflict, "The key was rotated or revoked before")
             }
+            Error::Enrolled => Self::with_detail(
+                ErrorCode::Conflict,
+                "There is a second factor already; give it up first",
+            ),
+            Error::NotPending => Self::with_detail(
+                ErrorCode::Conflict,
+                "No second factor waits to be confirmed; ask for one first",
+            ),
+            Error::FactorRequired => Self::with_detail(
+                ErrorCode::InsufficientPermissions,
+                "The settings ask this account for a second factor",
+            ),
+            Error::External => Self::with_detail(
+                ErrorCode::Conflict,
+                "The account logs in by single sign-on: its password and second factor are there",
+            ),
             Error::NotFound => Self::not_found(),
             Error::Spared => Self::with_detail(
                 ErrorCode::Conflict,
@@ -362,6 +381,21 @@ impl From<ems_guard::Error> for Problem {
             }
             Error::Store(error) => error.into(),
             other => Self::unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<sso::Fault> for Problem {
+    fn from(fault: sso::Fault) -> Self {
+        let cause = fault.to_string();
+        match fault {
+            sso::Fault::Over(_) | sso::Fault::Unproven(_) => {
+                Self::new(ErrorCode::InvalidCredentials).caused_by(cause)
+            }
+            sso::Fault::NoAccess(..) => {
+                Self::new(ErrorCode::InsufficientPermissions).caused_by(cause)
+            }
+            sso::Fault::Unavailable(_) => Self::unavailable(cause),
         }
     }
 }

@@ -9,7 +9,9 @@ use axum::{
 };
 
 use crate::{
-    api::{analytics, auth, bans, data, docs, health, keyring, keys, meters, security, users},
+    api::{
+        analytics, auth, bans, data, docs, health, keyring, keys, meters, mfa, security, sso, users,
+    },
     app::App,
     middleware,
     problem::Problem,
@@ -29,8 +31,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/auth/logout", post(auth::logout))
         .route("/api/v1/auth/me", get(auth::me))
         .route("/api/v1/auth/password", put(auth::password))
+        .route("/api/v1/auth/mfa", post(mfa::enrol).delete(mfa::remove))
+        .route("/api/v1/auth/mfa/confirm", post(mfa::confirm))
+        .route("/api/v1/auth/sso/login", get(sso::login))
+        .route("/api/v1/auth/sso/callback", get(sso::callback))
         .route("/api/v1/users", get(users::list).post(users::create))
         .route("/api/v1/users/{username}", get(users::get).patch(users::change).delete(users::remove))
+        .route("/api/v1/users/{username}/mfa", delete(mfa::reset))
         .route("/api/v1/keys", get(keys::list).post(keys::create))
         .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/api/v1/keys/{id}/rotate", post(keys::rotate))

@@ -11,6 +11,7 @@ mod clock;
 pub mod mongo;
 mod port;
 mod process;
+pub mod provider;
 pub mod redis;
 mod server;
 

@@ -45,6 +45,15 @@ impl Client {
         self.ask(request).await.map(drop)
     }
 
+    /// `DELETE /api/v1/users/{username}/mfa`: the user's sessions end.
+    pub async fn reset_mfa(&self, name: &str) -> Result<()> {
+        let [api, version, users] = USERS;
+        let path = [api, version, users, name, "mfa"];
+        self.ask(Request::to(Method::DELETE, &path, &[])?)
+            .await
+            .map(drop)
+    }
+
     /// `POST /api/v1/keys`: the only answer that holds the key.
     pub async fn create_key(&self, key: &NewKey) -> Result<CreatedKey> {
         self.json(Request::to(Method::POST, &KEYS, &[])?.json(key)?)

@@ -6,7 +6,10 @@ use super::{Client, Request, Result};
 use crate::{
     SecretText,
     health::{Health, Ready},
-    session::{Me, PasswordChange, RefreshRequest, TokenRequest, Tokens},
+    session::{
+        Me, MfaConfirmation, MfaEnrolment, MfaRequest, PasswordChange, RefreshRequest,
+        TokenRequest, Tokens,
+    },
 };
 
 impl Client {
@@ -55,6 +58,24 @@ impl Client {
             new: SecretText::new(new.to_owned()),
         };
         let request = Request::new(Method::PUT, "/api/v1/auth/password").json(&change)?;
+        self.ask(request).await.map(drop)
+    }
+
+    /// `POST /api/v1/auth/mfa`: a second factor, to be confirmed.
+    pub async fn enrol_mfa(&self, password: &str) -> Result<MfaEnrolment> {
+        let request = MfaRequest {
+            password: SecretText::new(password.to_owned()),
+        };
+        self.json(Request::new(Method::POST, "/api/v1/auth/mfa").json(&request)?)
+            .await
+    }
+
+    /// `POST /api/v1/auth/mfa/confirm`: from now on a login needs a code.
+    pub async fn confirm_mfa(&self, otp: &str) -> Result<()> {
+        let confirmation = MfaConfirmation {
+            otp: SecretText::new(otp.to_owned()),
+        };
+        let request = Request::new(Method::POST, "/api/v1/auth/mfa/confirm").json(&confirmation)?;
         self.ask(request).await.map(drop)
     }
 

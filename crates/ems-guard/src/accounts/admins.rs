@@ -12,7 +12,7 @@ use super::{Read, put, read};
 use crate::{Error, Result};
 
 /// Its id. No user's name can hold `~`, and every listing leaves it out.
-pub(super) const ID: &str = "~admins";
+const ID: &str = "~admins";
 
 #[derive(Default, Serialize, Deserialize)]
 struct Admins {

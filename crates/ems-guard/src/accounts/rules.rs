@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 use ems_core::{Fault, FaultCode, role::Role, scope::Pattern, time::Timestamp};
 use ems_crypto::password::Password;
 
+use super::guessable;
+
 /// The length of a password, in characters.
-pub const PASSWORD_LENGTH: RangeInclusive<usize> = 12..=128;
+const PASSWORD_LENGTH: RangeInclusive<usize> = 12..=128;
 /// The most entries of a scope.
 const MOST_METERS: usize = 1000;
 /// The longest user name and customer id, in characters.
@@ -44,17 +46,19 @@ pub(super) fn username(name: &str) -> Option<Fault> {
     })
 }
 
-/// The faults of a new password, which is at `pointer`.
-pub(crate) fn password(pointer: &str, password: &Password) -> Option<Fault> {
+/// The fault of a new password of a user, which is at `pointer`.
+pub fn password(pointer: &str, password: &Password, username: &str) -> Option<Fault> {
     let length = password.expose().chars().count();
     if length > *PASSWORD_LENGTH.end() {
         let detail = "a password has at most 128 characters";
         return Some(Fault::new(pointer, FaultCode::TooLong, detail));
     }
-    (length < *PASSWORD_LENGTH.start()).then(|| {
+    if length < *PASSWORD_LENGTH.start() {
         let detail = "a password has at least 12 characters";
-        Fault::new(pointer, FaultCode::OutOfRange, detail)
-    })
+        return Some(Fault::new(pointer, FaultCode::OutOfRange, detail));
+    }
+    guessable::reason(password.expose(), username)
+        .map(|detail| Fault::new(pointer, FaultCode::InvalidFormat, detail))
 }
 
 /// The faults of what a user is bound to.
@@ -138,11 +142,15 @@ mod tests {
 
     #[test]
     fn passwords_are_measured_in_characters_not_bytes() {
-        let code = |text: String| password("/new", &Password::new(text)).map(|fault| fault.code);
-        assert_eq!(code("ä".repeat(11)), Some(FaultCode::OutOfRange));
-        assert_eq!(code("ä".repeat(12)), None);
-        assert_eq!(code("ä".repeat(128)), None);
-        assert_eq!(code("ä".repeat(129)), Some(FaultCode::TooLong));
+        let code = |length: usize| {
+            let text = "äöüßéèêçñåøæþðžšłđ".chars().cycle().take(length - 1);
+            let text: String = text.chain(['x']).collect();
+            password("/new", &Password::new(text), "alice").map(|fault| fault.code)
+        };
+        assert_eq!(code(11), Some(FaultCode::OutOfRange));
+        assert_eq!(code(12), None);
+        assert_eq!(code(128), None);
+        assert_eq!(code(129), Some(FaultCode::TooLong));
     }
 
     #[test]

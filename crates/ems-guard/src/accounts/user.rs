@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::rules;
+use crate::mfa::{Pending, SecondFactor};
 
 /// An Argon2id hash in PHC text. Shows nothing of itself.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,9 +63,33 @@ pub struct User {
     pub epoch: u64,
     /// When it was made.
     pub created: Timestamp,
+    /// Its second factor, in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) second_factor: Option<SecondFactor>,
+    /// A second factor that it has yet to show a code of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pending_factor: Option<Pending>,
+    /// Who vouches for it, where it logs in by single sign-on; its password's hash is then nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
+}
+
+/// An account at a provider of identities: an issuer's name for somebody, which never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct External {
+    /// The provider.
+    pub issuer: String,
+    /// Its name for the user.
+    pub subject: String,
 }
 
 impl User {
+    /// Whether it logs in with more than a password: by a second factor here, or by a provider
+    /// whose matter that is.
+    pub fn has_second_factor(&self) -> bool {
+        self.second_factor.is_some() || self.external.is_some()
+    }
+
     /// The meters it may see and write. A user bound to a customer sees that customer's meters;
     /// while no meter is a customer's, that is none.
     pub fn scope(&self) -> Scope {
@@ -88,6 +113,8 @@ impl User {
             "customer": self.customer_id.is_some(),
             "grants": self.grants,
             "disabled": self.disabled,
+            "mfa": self.second_factor.is_some(),
+            "sso": self.external.is_some(),
         })
     }
 }
@@ -123,7 +150,7 @@ impl NewUser {
     pub(super) fn faults(&self) -> Vec<Fault> {
         let mut faults: Vec<Fault> = rules::username(&self.username)
             .into_iter()
-            .chain(rules::password("/password", &self.password))
+            .chain(rules::password("/password", &self.password, &self.username))
             .collect();
         faults.extend(rules::bounds(
             self.role,

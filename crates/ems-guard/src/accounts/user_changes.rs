@@ -1,11 +1,12 @@
 //! Making, changing, removing and listing users.
 
+use ems_core::audit::Change;
 use ems_crypto::password::{self, Password};
 use ems_store::{Batch, Expect, Table};
 
 use super::{
-    ATTEMPTS, NewUser, PasswordHash, Read, User, UserPatch, admins, change, put, read, remove,
-    rules, user::without_repeats,
+    ATTEMPTS, NewUser, PasswordHash, Read, User, UserPatch, admins, change, external, put, read,
+    remove, rules, user::without_repeats,
 };
 use crate::{Act, Error, Identities, Result, sessions};
 
@@ -37,6 +38,9 @@ pub async fn new_user(identities: &Identities, act: &Act, new: NewUser) -> Resul
         disabled: new.disabled,
         epoch: u64::try_from(act.at.as_micros()).unwrap_or(0),
         created: act.at,
+        second_factor: None,
+        pending_factor: None,
+        external: None,
     };
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::default();
@@ -77,7 +81,7 @@ pub async fn change_user(
     let fault = patch
         .password
         .as_ref()
-        .and_then(|new| rules::password("/password", new));
+        .and_then(|new| rules::password("/password", new, username));
     if let Some(fault) = fault {
         return Err(Error::Invalid(vec![fault]));
     }
@@ -93,6 +97,9 @@ pub async fn change_user(
         else {
             return Err(Error::NotFound);
         };
+        if before.external.is_some() && hash.is_some() {
+            return Err(Error::External);
+        }
         let after = patch.apply(&before, hash.as_ref());
         let customer_id = after.customer_id.as_deref();
         let faults = rules::bounds(after.role, after.meters.as_deref(), customer_id);
@@ -127,6 +134,13 @@ async fn changing(
     if after.epoch != before.epoch {
         batch.records.extend(sessions::removals(store, name).await?);
     }
+    let change = shown(before, after);
+    batch.ledger.push(act.change("update", "users", change));
+    Ok(batch)
+}
+
+/// What the ledger says of a change of a user.
+pub(crate) fn shown(before: &User, after: &User) -> Change {
     let mut new = after.redacted();
     if let Some(fields) = new.as_object_mut() {
         let renewed = after.password_hash != before.password_hash;
@@ -134,9 +148,11 @@ async fn changing(
         fields.insert("password_changed".to_owned(), renewed.into());
         fields.insert("meters_changed".to_owned(), moved.into());
     }
-    let change = change(component(name), Some(before.redacted()), Some(new));
-    batch.ledger.push(act.change("update", "users", change));
-    Ok(batch)
+    change(
+        component(&after.username),
+        Some(before.redacted()),
+        Some(new),
+    )
 }
 
 /// Removes a user with all its sessions. Durable when it returns, and holds for every request that
@@ -163,6 +179,9 @@ pub async fn remove_user(identities: &Identities, act: &Act, username: &str) -> 
         batch
             .records
             .extend(sessions::removals(store, username).await?);
+        batch
+            .records
+            .extend(user.external.as_ref().map(external::unlink));
         let change = change(component(username), Some(user.redacted()), None);
         batch.ledger.push(act.change("delete", "users", change));
         match identities.commit_and_forget(batch, username).await {
@@ -185,13 +204,12 @@ pub async fn users(
     limit: usize,
 ) -> Result<Vec<User>> {
     let records = &identities.store().records;
-    // One more, for the bookkeeping that is left out; it sorts last.
-    let found = records
-        .list(Table::Users, "", after, limit.saturating_add(1))
-        .await?;
-    let users = found.iter().filter(|record| &*record.id != admins::ID);
+    let found = records.list(Table::Users, "", after, limit).await?;
+    // The bookkeeping, which no user's name can name, sorts last.
+    let users = found
+        .iter()
+        .take_while(|record| !record.id.starts_with('~'));
     users
-        .take(limit)
         .map(|record| super::parse(Table::Users, &record.value))
         .collect()
 }
@@ -213,7 +231,7 @@ pub(crate) async fn hash(identities: &Identities, password: &Password) -> Result
     Ok(PasswordHash::new(hashed?))
 }
 
-fn component(username: &str) -> String {
+pub(super) fn component(username: &str) -> String {
     format!("user:{username}")
 }
 

@@ -20,8 +20,21 @@ pub struct Principal {
     pub grants: Vec<Grant>,
     /// The meters it may see and write.
     pub scope: Scope,
+    /// Whether it has a second factor. A key is no person, and has none.
+    pub factor: Factor,
     /// When its credential ends, if it does.
     pub expires_at: Option<Timestamp>,
+}
+
+/// Whether a caller has a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Factor {
+    /// It has none, and needs none.
+    Absent,
+    /// It has one.
+    Present,
+    /// It has none and needs one: until then it may only see to that.
+    Missing,
 }
 
 /// What a caller showed to be who it is.
@@ -52,12 +65,13 @@ impl Principal {
             role: Role::Admin,
             grants: Vec::new(),
             scope: Scope::all(),
+            factor: Factor::Absent,
             expires_at: None,
         }
     }
 
-    /// Whether it carries a permission.
+    /// Whether it carries a permission. One whose second factor is missing carries none.
     pub fn may(&self, permission: Permission) -> bool {
-        role::allows(self.role, &self.grants, permission)
+        self.factor != Factor::Missing && role::allows(self.role, &self.grants, permission)
     }
 }

@@ -59,11 +59,14 @@ pub enum Violation {
     /// `undeclared_proxy`: so many principals come from one address that it must be a proxy which
     /// `server.trusted_proxies` does not name; a block of it would hit many.
     UndeclaredProxy,
+    /// `too_many_wrong_codes`: codes of a user's second factor were guessed at, and are refused for
+    /// a while.
+    TooManyWrongCodes,
 }
 
 impl Violation {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::IpBlocked,
         Self::SuspiciousPattern,
         Self::GdprDeletionRequest,
@@ -85,6 +88,7 @@ impl Violation {
         Self::ScopeProbing,
         Self::ReadingJump,
         Self::UndeclaredProxy,
+        Self::TooManyWrongCodes,
     ];
 
     /// The name in the log.
@@ -111,6 +115,7 @@ impl Violation {
             Self::ScopeProbing => "scope_probing",
             Self::ReadingJump => "reading_jump",
             Self::UndeclaredProxy => "undeclared_proxy",
+            Self::TooManyWrongCodes => "too_many_wrong_codes",
         }
     }
 }

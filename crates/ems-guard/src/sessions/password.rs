@@ -1,10 +1,10 @@
 //! Changing the own password. The session that changes it lives on; all others end.
 
 use ems_core::{audit::AuditKind, time::Timestamp};
-use ems_crypto::password::{self, Password};
+use ems_crypto::password::Password;
 use ems_store::{Batch, Expect, RecordChange, Table};
 
-use super::{Session, record};
+use super::{Session, login::verified, record};
 use crate::{
     Act, AuthFault, Error, Identities, Principal, Result,
     accounts::{self, ATTEMPTS, PasswordHash, Read, User, crowded, put, remove},
@@ -15,7 +15,7 @@ use crate::{
 /// after it.
 ///
 /// # Errors
-/// [`AuthFault::WrongPassword`], [`Error::Invalid`], [`Error::NoSession`] where the caller is not a
+/// [`AuthFault::WrongPassword`], [`Error::Invalid`], [`Error::External`], [`Error::NoSession`] where the caller is not a
 /// user with an access token.
 pub async fn change_password(
     identities: &Identities,
@@ -27,24 +27,29 @@ pub async fn change_password(
     let Kind::User { session_id, .. } = &principal.kind else {
         return Err(Error::NoSession);
     };
-    if let Some(fault) = accounts::password_fault("/new", new) {
+    if let Some(fault) = accounts::password_fault("/new", new, &principal.name) {
         return Err(Error::Invalid(vec![fault]));
     }
-    let mut verified = verify(identities, principal, current).await?;
-    let hash = accounts::hash_password(identities, new).await?;
+    let (mut known, mut hash) = (None, None);
     for _ in 0..ATTEMPTS {
         let found = accounts::find_user(identities, &principal.name).await?;
         let Read {
             revision,
             value: user,
         } = found.ok_or(AuthFault::Revoked)?;
-        if user.password_hash != verified {
-            // Another change was faster; what was the present one is so no longer.
-            verified = verify(identities, principal, current).await?;
-            continue;
+        if user.external.is_some() {
+            return Err(Error::External);
         }
+        // Where another change was faster, what was the present password is so no longer.
+        verified(identities, &user, current, &mut known).await?;
+        let hash = match &hash {
+            Some(hash) => PasswordHash::clone(hash),
+            None => hash
+                .insert(accounts::hash_password(identities, new).await?)
+                .clone(),
+        };
         let after = User {
-            password_hash: hash.clone(),
+            password_hash: hash,
             epoch: user.epoch + 1,
             ..user
         };
@@ -66,24 +71,8 @@ pub async fn change_password(
     Err(crowded())
 }
 
-/// The user's present hash, which `current` has to match.
-async fn verify(
-    identities: &Identities,
-    principal: &Principal,
-    current: &Password,
-) -> Result<PasswordHash> {
-    let found = accounts::find_user(identities, &principal.name).await?;
-    let hash = found.ok_or(AuthFault::Revoked)?.value.password_hash;
-    let (given, phc) = (current.clone(), hash.as_str().to_owned());
-    let work = move || password::verify(&given, &phc);
-    if !identities.passwords().run(work).await? {
-        return Err(AuthFault::WrongPassword.into());
-    }
-    Ok(hash)
-}
-
 /// What moves the session that stays into the new epoch and removes the others.
-async fn moved(
+pub(crate) async fn moved(
     identities: &Identities,
     now: Timestamp,
     user: &User,

@@ -4,7 +4,7 @@ use ems_core::audit::AuditKind;
 use ems_crypto::opaque::RefreshToken;
 use ems_store::{Batch, Expect, Table};
 
-use super::{Issued, Session, issue, record::Standing};
+use super::{Issued, Means, Session, issue, record::Standing};
 use crate::{
     Act, AuthFault, Error, Identities, Principal, Result,
     accounts::{self, ATTEMPTS, Read, crowded, put, read, remove},
@@ -43,7 +43,7 @@ pub async fn refresh(identities: &Identities, act: &Act, token: &str) -> Result<
         if !session.is_good_for(&user, act.at) {
             return Err(AuthFault::Revoked.into());
         }
-        let issued = issue(identities, &user, &mut session, act.at)?;
+        let issued = issue(identities, (&user, Means::Refresh), &mut session, act.at)?;
         if standing == Standing::Good {
             session.rotate(&token, &issued.refresh_token, act.at);
         } else {

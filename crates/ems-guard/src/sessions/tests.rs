@@ -18,7 +18,7 @@ fn password(text: &str) -> Password {
 }
 
 async fn try_login(house: &House, name: &str, text: &str) -> Result<Issued> {
-    login(&house.identities, &act(0), name, &password(text)).await
+    login(&house.identities, &act(0), name, &password(text), None).await
 }
 
 async fn actions(house: &House) -> Vec<(String, String)> {

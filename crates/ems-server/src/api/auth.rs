@@ -9,7 +9,14 @@ use ems_api::{
 };
 use ems_core::{Fault, FaultCode};
 use ems_crypto::password::Password;
-use ems_guard::{AuthFault, Error, door::Failure, journal::Violation, sessions};
+use ems_guard::{
+    AuthFault, Error,
+    door::Failure,
+    identify::Factor,
+    journal::Violation,
+    mfa,
+    sessions::{self, Issued, Means},
+};
 use http::StatusCode;
 use serde_json::Map;
 
@@ -41,10 +48,12 @@ pub async fn token(
 ) -> Result<Json<Tokens>, Problem> {
     let name = body.required("username", username);
     let password = body.required("password", |value| read_password(value, (1, PASSWORD.1)));
-    body.optional("otp", one_time_code);
+    let code = body.optional("otp", code);
     let (name, password) = body.finish(name.zip(password))?;
     let act = facts.act("anonymous");
-    let issued = sessions::login(&app.identities, &act, &name, &password).await;
+    let issued = sessions::login(&app.identities, &act, &name, &password, code.as_ref()).await;
+    let tried = code.as_ref().map_or(Means::Password, means);
+    let issued = counted(&app, tried, issued);
     let issued = attempted(&app, &facts, ("login", &name), issued).await?;
     // Others may have failed meanwhile: of those that came at once no more are answered than may.
     if app.door.is_shut(facts.client, &act).await {
@@ -71,6 +80,7 @@ pub async fn refresh(
     let token = Password::new(body.finish(token)?);
     let act = facts.act("anonymous");
     let issued = sessions::refresh(&app.identities, &act, token.expose()).await;
+    let issued = counted(&app, Means::Refresh, issued);
     let issued = attempted(&app, &facts, ("refresh", "anonymous"), issued).await?;
     Ok(Json(tokens(issued)))
 }
@@ -106,6 +116,7 @@ pub async fn me(caller: Caller<AnyCredential>, _: NoQuery) -> Json<Me> {
         role: principal.role,
         meters: principal.scope.patterns().to_vec(),
         grants: principal.grants.clone(),
+        mfa: principal.factor == Factor::Present,
         expires_at: principal.expires_at,
     })
 }
@@ -161,7 +172,7 @@ pub async fn secure(caller: Caller<AnyCredential>, _: NoQuery) -> Json<Greeting>
 }
 
 /// The same of one who is not known yet: what is refused is counted against the address.
-async fn attempted<T>(
+pub(super) async fn attempted<T>(
     app: &App,
     facts: &Facts,
     (action, user): (&str, &str),
@@ -177,7 +188,7 @@ async fn attempted<T>(
             attempt: fault.is_failed_attempt(),
             account: (action == "login").then_some(user),
             // A login was counted when it came.
-            uncounted: action != "login",
+            uncounted: action == "refresh",
         };
         let (_, goes_on) = door::refused(app, facts, failure).await;
         goes_on?;
@@ -186,7 +197,7 @@ async fn attempted<T>(
 }
 
 /// Logs and counts how an attempt ended.
-fn noted<T>(
+pub(super) fn noted<T>(
     app: &App,
     facts: &Facts,
     (action, user): (&str, &str),
@@ -196,13 +207,19 @@ fn noted<T>(
     match &ended {
         Ok(_) => app.journal.authentication(&act, action, true, Map::new()),
         Err(Error::Auth(fault)) => {
-            app.metrics.auth_failed("login");
+            if *fault != AuthFault::CodeRequired {
+                app.metrics.auth_failed("login");
+            }
             let reason = Map::from_iter([("reason".to_owned(), fault.as_str().into())]);
             app.journal
                 .authentication(&act, action, false, reason.clone());
-            if *fault == AuthFault::Reused {
-                app.journal
-                    .violation(&act, Violation::RefreshTokenReuse, reason);
+            let violation = match fault {
+                AuthFault::Reused => Some(Violation::RefreshTokenReuse),
+                AuthFault::CodesRefused => Some(Violation::TooManyWrongCodes),
+                _ => None,
+            };
+            if let Some(violation) = violation {
+                app.journal.violation(&act, violation, reason);
             }
         }
         Err(_) => {}
@@ -210,7 +227,28 @@ fn noted<T>(
     Ok(ended?)
 }
 
-fn tokens(issued: sessions::Issued) -> Tokens {
+/// Counts how a login or a renewal ended. To be asked for a code is no end.
+pub(super) fn counted(
+    app: &App,
+    tried: Means,
+    ended: Result<Issued, Error>,
+) -> Result<Issued, Error> {
+    match &ended {
+        Ok(issued) => app.metrics.login(issued.means.as_str(), true),
+        Err(Error::Auth(AuthFault::CodeRequired)) => {}
+        Err(Error::Auth(_)) => app.metrics.login(tried.as_str(), false),
+        Err(_) => {}
+    }
+    ended
+}
+
+/// By what a login is tried whose code is this one.
+fn means(code: &Password) -> Means {
+    let digits = code.expose().bytes().all(|byte| byte.is_ascii_digit());
+    if digits { Means::Otp } else { Means::Recovery }
+}
+
+pub(super) fn tokens(issued: Issued) -> Tokens {
     Tokens {
         access_token: SecretText::new(issued.access_token),
         token_type: "Bearer".into(),
@@ -219,17 +257,14 @@ fn tokens(issued: sessions::Issued) -> Tokens {
     }
 }
 
-/// Six to eight digits. Accounts have no second factor yet, so that a code is checked in form only.
-fn one_time_code(value: Value) -> Read<()> {
-    let code = strict::text(value)?;
-    if (6..=8).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(());
+/// A one-time code, or a recovery code.
+pub(super) fn code(value: Value) -> Read<Password> {
+    let code = Password::new(strict::text(value)?);
+    if mfa::is_code(code.expose()) {
+        return Ok(code);
     }
-    Err(vec![Fault::new(
-        "",
-        FaultCode::InvalidFormat,
-        "a code has 6 to 8 digits",
-    )])
+    let why = "a code has 6 to 8 digits, or is a recovery code of four groups of four";
+    Err(vec![Fault::new("", FaultCode::InvalidFormat, why)])
 }
 
 #[cfg(test)]

@@ -140,6 +140,8 @@ pub async fn remove(
 
 fn shown(user: accounts::User) -> User {
     User {
+        mfa: user.has_second_factor() && user.external.is_none(),
+        sso: user.external.is_some(),
         username: user.username,
         role: user.role,
         meters: user.meters,

@@ -1,7 +1,7 @@
 //! What must hold between settings, and the bounds of single ones.
 //!
-//! A setting that this build cannot honour is refused here too: silently ignoring
-//! `require_mfa = true` would be an open door.
+//! A setting that this build cannot honour is refused here too: one that is silently ignored may
+//! be an open door.
 
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ pub(super) fn settings(settings: &Settings, errors: &mut ConfigErrors) {
     bodies(settings, errors);
     tokens(settings, errors);
     root_key(settings, errors);
+    super::sso::check(&settings.sso, errors);
     match settings.store.backend {
         Backend::Embedded => embedded(settings, errors),
         Backend::Mongo => mongo(settings, errors),
@@ -352,21 +353,9 @@ fn root_key(settings: &Settings, errors: &mut ConfigErrors) {
 
 /// Settings that this build cannot honour.
 fn lacking(settings: &Settings, errors: &mut ConfigErrors) {
-    for (key, asked, what) in [
-        (
-            "auth.require_mfa",
-            settings.auth.require_mfa,
-            "is true, and this build has no second factor: leave it false",
-        ),
-        (
-            "log.format",
-            settings.log.format == LogFormat::Ocsf,
-            "is \"ocsf\", which this build does not write: use \"guide\"",
-        ),
-    ] {
-        if asked {
-            errors.add(key, what);
-        }
+    if settings.log.format == LogFormat::Ocsf {
+        let what = "is \"ocsf\", which this build does not write: use \"guide\"";
+        errors.add("log.format", what);
     }
 }
 

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::{ConfigErrors, DEFAULT_FILE, Environment, Settings, secrets};
 
 /// Settings that are paths: relative ones are relative to the directory of the operator's file.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 12] = [
     "server.cert",
     "server.key",
     "server.admin_socket",
@@ -19,6 +19,7 @@ const PATHS: [&str; 11] = [
     "auth.pepper_file",
     "auth.api_keys_file",
     "shared.ca_file",
+    "sso.ca_file",
     "store.dir",
     "store.root_key_file",
     "store.keyring_dir",
@@ -27,7 +28,7 @@ const PATHS: [&str; 11] = [
 
 /// Settings whose value may be a secret, and so may come from a file: `EMS_…_FILE`, or `…_file` in
 /// the operator's file.
-const SECRET_SETTINGS: [&str; 2] = ["shared.redis_url", "store.mongo_uri"];
+const SECRET_SETTINGS: [&str; 3] = ["shared.redis_url", "store.mongo_uri", "sso.client_secret"];
 
 /// One setting from one source.
 struct Override {

@@ -9,7 +9,10 @@ use ems_core::role::Role;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::units::{ByteSize, Limit, Timespan};
+use super::{
+    sso::Sso,
+    units::{ByteSize, Limit, Timespan},
+};
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Who callers are.
     pub auth: Auth,
+    /// Single sign-on.
+    pub sso: Sso,
     /// What readings are taken.
     pub readings: Readings,
     /// Attacks and what follows.
@@ -325,13 +330,13 @@ impl std::str::FromStr for SecretUrl {
 }
 
 /// An optional value in a file without null: `""` is none.
-mod blank {
+pub(super) mod blank {
     use std::str::FromStr;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
     #[expect(clippy::ref_option, reason = "the signature that serde's `with` calls")]
-    pub(super) fn serialize<T: Serialize, S: Serializer>(
+    pub(in super::super) fn serialize<T: Serialize, S: Serializer>(
         value: &Option<T>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -341,7 +346,7 @@ mod blank {
         }
     }
 
-    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    pub(in super::super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
     where
         T: FromStr<Err: std::fmt::Display>,
         D: Deserializer<'de>,

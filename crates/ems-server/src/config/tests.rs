@@ -252,7 +252,7 @@ fn proxies_cannot_be_trusted_in_a_range_that_strangers_live_in() {
 
 #[test]
 fn what_this_build_lacks_is_refused_and_not_ignored() {
-    let flags = [("auth.require_mfa", "true"), ("log.format", "ocsf")];
+    let flags = [("log.format", "ocsf")];
     let faults = Instance::new().faults(&[], &flags);
     for (key, _) in flags {
         assert!(faults.contains(&format!("{key}: is ")), "{faults}");

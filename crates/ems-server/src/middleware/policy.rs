@@ -6,6 +6,7 @@
 use axum::extract::MatchedPath;
 use ems_api::ErrorCode;
 use ems_core::policy::{Need, TABLE, need};
+use ems_guard::identify::Factor;
 use http::{HeaderValue, header, request::Parts};
 
 use super::exchange::Exchange;
@@ -28,6 +29,12 @@ pub(super) fn check(exchange: &Exchange, parts: &Parts) -> Result<(), Problem> {
         return Err(without_row(route));
     };
     let principal = exchange.principal();
+    if principal.is_some_and(|caller| caller.factor == Factor::Missing) && !is_own(route) {
+        return Err(Problem::with_detail(
+            ErrorCode::InsufficientPermissions,
+            "This account needs a second factor first: POST /api/v1/auth/mfa",
+        ));
+    }
     match (need, principal) {
         (Need::Open | Need::Anonymous, _) | (Need::Credential, Some(_)) => {}
         (Need::Owner, _) if parts.extensions.get::<Local>().is_some() => {}
@@ -40,6 +47,11 @@ pub(super) fn check(exchange: &Exchange, parts: &Parts) -> Result<(), Problem> {
         }
     }
     accept::choose(&parts.headers, offered(route)).map(|_| ())
+}
+
+/// Whether a route is about the caller's own session and what it is proved by.
+fn is_own(route: &str) -> bool {
+    route.starts_with("/api/v1/auth/")
 }
 
 fn without_row(route: &str) -> Problem {

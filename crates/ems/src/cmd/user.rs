@@ -41,6 +41,9 @@ Example:
     /// Give a user a new password; its sessions end
     #[command(after_help = "Example:\n  ems user passwd bob --dir /srv/ems")]
     Passwd(Passwd),
+    /// Take a user's second factor away, which it has lost; its sessions end
+    #[command(after_help = "Example:\n  ems user mfa-reset bob --dir /srv/ems")]
+    MfaReset(Named),
 }
 
 /// The flags of `ems user add`.
@@ -150,6 +153,12 @@ struct Told {
     password: Option<ems_api::SecretText>,
 }
 
+/// A user whose second factor was taken away.
+#[derive(Serialize)]
+struct Reset {
+    username: String,
+}
+
 impl Told {
     fn new(user: Account, password: Password) -> Self {
         let password = password.generated.then_some(password.text);
@@ -186,6 +195,16 @@ impl User {
                 };
                 let user = change(&named.instance, &named.name, &patch).await?;
                 output.value(&user, || format!("{} is shut out", user.username))
+            }
+            Command::MfaReset(named) => {
+                let ask = async |client: &Client| Ok(client.reset_mfa(&named.name).await?);
+                Administration::ask(&named.instance, ask).await?;
+                let done = Reset {
+                    username: named.name,
+                };
+                output.value(&done, || {
+                    format!("{} has no second factor; its sessions ended", done.username)
+                })
             }
             Command::Passwd(passwd) => {
                 let password = passwd.password.read(&passwd.name)?;

@@ -5,4 +5,5 @@ mod auth;
 mod data;
 mod input;
 mod meters;
+mod mfa;
 mod rules;

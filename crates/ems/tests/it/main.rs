@@ -22,4 +22,5 @@ mod redis;
 mod samples;
 mod secrecy;
 mod security_events;
+mod sso;
 mod tokens;

@@ -20,6 +20,9 @@ fn session() -> Session {
         disabled: false,
         epoch: 1,
         created: at(0),
+        second_factor: None,
+        pending_factor: None,
+        external: None,
     };
     Session::new(&user, at(0), DAY * SECOND)
 }

@@ -1,6 +1,7 @@
 //! `ems user` and `ems key`: the same whether a server runs or not.
 
-use ems_api::{ErrorCode, domain::Role};
+use ems_api::{ErrorCode, client::Client, domain::Role};
+use ems_crypto::totp::TotpSecret;
 use ems_testkit::{Signal, secret_file};
 
 use super::{Home, mode, text};
@@ -66,6 +67,46 @@ async fn a_user_is_made_renewed_and_shut_out_with_and_without_a_server() {
         assert!(users(&home).contains(&(name.clone(), true)));
         assert_eq!(server.stop(Signal::TERM).unwrap(), 0);
         assert!(users(&home).contains(&(name, true)));
+    }
+}
+
+/// Gives a user a second factor by the machine's clock.
+async fn enrol(user: &Client, password: &str) {
+    let made = user.enrol_mfa(password).await.unwrap();
+    let secret = TotpSecret::try_from(made.secret.expose().to_owned()).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let code = secret.code(now.unwrap().as_secs());
+    user.confirm_mfa(&code).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_second_factor_is_taken_away_with_and_without_a_server() {
+    let home = Home::new();
+    let (name, password) = ems_testkit::ADMIN;
+    for round in ["offline", "online"] {
+        let server = home.serve();
+        let enrolled = server.client().unwrap();
+        let own = enrolled.logged_in(name, password).await.unwrap();
+        enrol(&own, password).await;
+        let refused = enrolled.login(name, password).await.unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::OtpRequired));
+        let mut running = Some(server);
+        if round == "offline"
+            && let Some(server) = running.take()
+        {
+            assert_eq!(server.stop(Signal::TERM).unwrap(), 0);
+        }
+        let reset = home.run("user mfa-reset --json", &[name]);
+        assert_eq!(reset.code, 0, "{}", reset.stderr);
+        assert_eq!(reset.json()["username"], name);
+        let server = running.unwrap_or_else(|| home.serve());
+        let ended = own.me().await.unwrap_err();
+        assert!(round == "offline" || ended.status() == Some(401), "{ended}");
+        let client = server.client().unwrap();
+        client.login(name, password).await.unwrap();
+        let none = home.run("user mfa-reset", &[name]);
+        assert_eq!(none.code, 1);
+        assert!(none.stderr.contains("404 not_found"), "{}", none.stderr);
     }
 }
 
