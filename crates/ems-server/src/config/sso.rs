@@ -194,7 +194,7 @@ pub(super) fn authority(sso: &Sso, errors: &mut ConfigErrors) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Settings, *};
 
     fn sso() -> Sso {
         Sso {
@@ -277,5 +277,44 @@ mod tests {
             !shown.contains("hunter2") && shown.contains("***"),
             "{shown}"
         );
+    }
+    #[test]
+    fn secret_and_groups_come_from_files_and_variables() {
+        use std::{fs, os::unix::fs::PermissionsExt as _};
+
+        let dir = tempfile::tempdir().unwrap();
+        let (file, secret) = (dir.path().join("ems.toml"), dir.path().join("secret"));
+        let mode = |mode| fs::set_permissions(&secret, fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(&secret, "hunter2\n").unwrap();
+        mode(0o600);
+        let read = |text: &str, env: &[(&str, &str)]| {
+            fs::write(&file, text).unwrap();
+            let flags = [("server.tls".to_owned(), "off".to_owned())];
+            Settings::read(Some(&file), &env.iter().copied().collect(), &flags)
+        };
+        let named = "[sso]\nclient_secret_file = \"secret\"\n";
+        let settings = read(named, &[]).unwrap();
+        assert_eq!(settings.sso.client_secret.expose(), Some("hunter2"));
+        let groups =
+            r#"[{ group = "a b", role = "viewer", meters = ["p-*"], grants = ["audit"] }]"#;
+        let env = [
+            ("EMS_SSO__CLIENT_SECRET_FILE", secret.to_str().unwrap()),
+            ("EMS_SSO__GROUPS", groups),
+        ];
+        let sso = read("", &env).unwrap().sso;
+        assert_eq!(sso.client_secret.expose(), Some("hunter2"));
+        assert_eq!(
+            (&*sso.groups[0].group, sso.groups[0].role),
+            ("a b", Role::Viewer)
+        );
+        let unknown = [(
+            "EMS_SSO__GROUPS",
+            r#"[{ group = "a", role = "admin", meter = "m" }]"#,
+        )];
+        let refused = read("", &unknown).unwrap_err().to_string();
+        assert!(refused.contains("sso.groups: "), "{refused}");
+        mode(0o640);
+        let refused = read(named, &[]).unwrap_err().to_string();
+        assert!(refused.contains("sso.client_secret_file: "), "{refused}");
     }
 }
