@@ -5,6 +5,7 @@
 //! so that a credential goes to the server that was named and nowhere else.
 
 mod accounts;
+mod alert;
 mod bans;
 mod error;
 mod keyring;

@@ -4,6 +4,7 @@
 //! the OpenAPI document is generated from them, so the three cannot drift apart.
 
 pub mod account;
+pub mod alert;
 pub mod ban;
 #[cfg(feature = "client")]
 pub mod client;

@@ -101,6 +101,12 @@ pub const TABLE: &[Row] = &[
     ),
     row("GET", "/api/v1/security/events", may(Permission::Audit)),
     row("GET", "/api/v1/security/incident", Need::Owner),
+    row("GET", "/api/v1/security/alerts", may(Permission::Admin)),
+    row(
+        "POST",
+        "/api/v1/security/alerts/test",
+        may(Permission::Admin),
+    ),
     row("GET", "/api/v1/keyring", Need::Owner),
     row("POST", "/api/v1/keyring/pages", Need::Owner),
     row("POST", "/api/v1/keyring/root", Need::Owner),

@@ -92,6 +92,30 @@ impl fmt::Debug for IndexKey {
     }
 }
 
+/// Signs messages for somebody who has the same secret (HMAC-SHA-256, RFC 2104).
+#[derive(Clone)]
+pub struct Signer(hmac::Key);
+
+impl Signer {
+    /// A signer with a shared secret.
+    pub fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// The signature of a message that comes in parts, as of one.
+    pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0);
+        parts.iter().for_each(|part| context.update(part));
+        to_array(context.sign().as_ref())
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer(…)")
+    }
+}
+
 struct Length(usize);
 
 impl hkdf::KeyType for Length {
@@ -145,6 +169,23 @@ mod tests {
             "3e55d23652e5611fc60d37c2e3539dfe"
         );
         assert_eq!(format!("{key:?}"), "IndexKey(…)");
+    }
+
+    #[test]
+    fn a_signature_is_rfc_4231s_example_however_the_message_is_cut() {
+        // RFC 4231, test case 2.
+        let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        let signer = Signer::new(b"Jefe");
+        for parts in [
+            &[b"what do ya want for nothing?".as_slice()][..],
+            &[b"what do ya want ".as_slice(), b"for nothing?"],
+        ] {
+            assert_eq!(
+                data_encoding::HEXLOWER.encode(&signer.sign(parts)),
+                expected
+            );
+        }
+        assert_eq!(format!("{signer:?}"), "Signer(…)");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) for the listener: certificates from PEM files, exchanged
-//! without a restart. Re-exports what the listener needs, so that nothing else names the library.
+//! without a restart; and the client side, for receivers of logs. Re-exports what the listener needs,
+//! so that nothing else names the library.
 
 use std::{
+    io,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -12,7 +14,8 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 pub use tokio_rustls::{TlsAcceptor, TlsConnector, client, server::TlsStream};
 
 use crate::{Error, Result, secret_file::read_secret_file};
@@ -91,6 +94,14 @@ impl TlsServer {
     /// # Errors
     /// [`Error::Library`].
     pub fn new(identity: ServerIdentity) -> Result<Self> {
+        Self::speaking(identity, &["h2", "http/1.1"])
+    }
+
+    /// The same for other protocols, by their names in ALPN, the preferred one first.
+    ///
+    /// # Errors
+    /// [`Error::Library`].
+    pub fn speaking(identity: ServerIdentity, protocols: &[&str]) -> Result<Self> {
         let library = |error: rustls::Error| Error::Library(error.to_string());
         let identity = Arc::new(Exchangeable(RwLock::new(identity.0)));
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
@@ -100,7 +111,8 @@ impl TlsServer {
         let mut config = builder
             .with_no_client_auth()
             .with_cert_resolver(identity.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let names = protocols.iter().map(|name| name.as_bytes().to_vec());
+        config.alpn_protocols = names.collect();
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(library)?;
         Ok(Self {
             identity,
@@ -134,18 +146,67 @@ pub fn client_trusting(ca: &Path) -> Result<TlsConnector> {
 /// # Errors
 /// [`Error::Certificate`], [`Error::Io`].
 pub fn client_speaking(ca: &Path, protocols: &[&[u8]]) -> Result<TlsConnector> {
-    let unfit = |error: rustls::Error| fault(ca, error.to_string());
+    let mut config = client_of(named_roots(ca)?)?;
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A client of other protocols than HTTP.
+#[derive(Clone)]
+pub struct TlsClient(TlsConnector);
+
+impl TlsClient {
+    /// Trusts the authorities in a PEM file alone, or those of the system without one.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`], [`Error::Io`].
+    pub fn new(ca: Option<&Path>) -> Result<Self> {
+        let roots = if let Some(ca) = ca {
+            named_roots(ca)?
+        } else {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
+        };
+        Ok(Self(TlsConnector::from(Arc::new(client_of(roots)?))))
+    }
+
+    /// Shakes hands with a server of a name or an address.
+    ///
+    /// # Errors
+    /// A name that is none, a certificate that is not the server's or not of a trusted authority,
+    /// a connection that broke.
+    pub async fn connect<S>(&self, host: &str, stream: S) -> io::Result<client::TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let unfit = |_| io::Error::new(io::ErrorKind::InvalidInput, "no name of a server");
+        let name = ServerName::try_from(host.to_owned()).map_err(unfit)?;
+        self.0.connect(name, stream).await
+    }
+}
+
+impl std::fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsClient")
+    }
+}
+
+fn named_roots(ca: &Path) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in read_certificates(ca)? {
-        roots.add(certificate).map_err(unfit)?;
+        let added = roots.add(certificate);
+        added.map_err(|error| fault(ca, error.to_string()))?;
     }
+    Ok(roots)
+}
+
+fn client_of(roots: RootCertStore) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder
         .with_safe_default_protocol_versions()
-        .map_err(unfit)?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    Ok(TlsConnector::from(Arc::new(config)))
+        .map_err(|error| Error::Library(error.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod event;
 mod file;
 mod flood;
 mod line;
+mod ocsf;
 mod past;
 mod writer;
 
@@ -38,7 +39,16 @@ pub use self::{
     event::Violation,
     past::{Past, PastEvent, Place},
 };
-use crate::{Act, Error, Result};
+use crate::{Act, Error, Result, alert::Sink};
+
+/// The form of the lines of both logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The security guide's field names.
+    Guide,
+    /// The Open Cybersecurity Schema Framework.
+    Ocsf,
+}
 
 /// How long a reader waits for lines that are on their way to the file.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -52,6 +62,8 @@ pub struct Options {
     pub rotate_bytes: u64,
     /// Files set aside that are kept, for each log.
     pub keep: u32,
+    /// The form of their lines.
+    pub form: Form,
 }
 
 /// The two logs, open.
@@ -65,20 +77,21 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens `security.log` and starts its writer.
+    /// Opens `security.log` and starts its writer, which tells `sink` of each login and violation
+    /// after it has written it.
     ///
     /// # Errors
     /// [`Error::Log`] naming the file.
-    pub fn open(options: Options) -> Result<Self> {
+    pub fn open(options: Options, sink: Option<Arc<dyn Sink>>) -> Result<Self> {
         let reopened = Arc::new(AtomicU64::new(0));
         let file = LogFile::open(&options, "security.log", Arc::clone(&reopened))?;
         let floods = Arc::new(Mutex::new(Floods::new()));
         let start = Instant::now();
-        let (queue, thread) =
-            writer::start(file, Arc::clone(&floods), start).map_err(|source| {
-                let path = options.dir.join("security.log");
-                Error::Log { path, source }
-            })?;
+        let started = writer::start((file, options.form), sink, Arc::clone(&floods), start);
+        let (queue, thread) = started.map_err(|source| {
+            let path = options.dir.join("security.log");
+            Error::Log { path, source }
+        })?;
         Ok(Self {
             options,
             floods,

@@ -1,11 +1,13 @@
 //! Security decisions without HTTP types: who calls, what they may still do, what is written down.
 //!
 //! `identify` verifies credentials, `sessions`, `mfa` and `accounts` change what they rest on, `limit`
-//! counts, `door` decides who is let in, `bans` says who is shut out, `journal` keeps the two logs. A
-//! change and its ledger entry are always one commit, and whatever ends a credential empties the cache of verified ones before it is acknowledged.
+//! counts, `door` decides who is let in, `bans` says who is shut out, `journal` keeps the two logs,
+//! `alert` works out who is told of what. A change and its ledger entry are always one commit, and
+//! whatever ends a credential empties the cache of verified ones before it is acknowledged.
 
 pub mod accounts;
 mod act;
+pub mod alert;
 pub mod bans;
 mod digest;
 pub mod door;

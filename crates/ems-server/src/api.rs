@@ -1,5 +1,6 @@
 //! The handlers, one file for a resource.
 
+pub mod alerts;
 pub mod analytics;
 pub mod auth;
 pub mod bans;

@@ -22,11 +22,12 @@ use ems_store::Store;
 use crate::{
     Error, Result,
     body::Budget,
-    config::{Limit, Loaded, RootSource, Secrets, Settings},
+    config::{Limit, Loaded, LogFormat, RootSource, Secrets, Settings},
     docs::Documents,
     gate::{Frozen, GatedCommit},
     listener::HeadLimits,
     metrics::{MeteredCommit, Metrics},
+    notify::{Alerts, Receiver},
     sso::Sso,
     store::{Place, SHARED_KEYS, share},
 };
@@ -41,6 +42,10 @@ pub struct App {
     pub identities: Identities,
     /// `security.log` and `audit.log`.
     pub journal: Journal,
+    /// Who is told of security events.
+    pub alerts: Alerts,
+    /// Where the logs are shipped.
+    pub(crate) shipped: Vec<Receiver>,
     /// Rate windows of readings and of new meters.
     pub limiter: Limiter,
     /// Decides who is let in.
@@ -86,6 +91,7 @@ impl App {
             token_keys,
             pepper,
             api_keys,
+            receivers,
             ..
         } = secrets;
         let store = place.open(root_key, Arc::clone(&clock))?;
@@ -116,9 +122,18 @@ impl App {
             require_mfa: settings.auth.require_mfa,
         };
         let limiter = Limiter::new(Arc::clone(&store.shared), limits(&settings));
+        let alerts = Alerts::new(
+            &settings,
+            &receivers,
+            metrics.notify.clone(),
+            Arc::clone(&clock),
+        );
+        let journal = Journal::open(journal_options(&settings), alerts.sink())?;
         Ok(Arc::new(Self {
             identities: Identities::new(store.clone(), identities),
-            journal: Journal::open(journal_options(&settings))?,
+            journal,
+            alerts,
+            shipped: receivers.shipped,
             door: Door::new(store.clone(), limiter.clone(), door(&settings)),
             jumps: Jumps::new(settings.guard.reading_jump.get().unwrap_or(0)),
             limiter,
@@ -153,6 +168,10 @@ fn journal_options(settings: &Settings) -> journal::Options {
         dir: settings.log.dir.clone(),
         rotate_bytes: settings.log.rotate_bytes.get(),
         keep: settings.log.keep,
+        form: match settings.log.format {
+            LogFormat::Guide => journal::Form::Guide,
+            LogFormat::Ocsf => journal::Form::Ocsf,
+        },
     }
 }
 

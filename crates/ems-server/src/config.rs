@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod layers;
 mod mongo_uri;
+mod notify;
 pub mod reference;
 mod secrets;
 mod settings;
@@ -24,8 +25,9 @@ pub use error::{ConfigError, ConfigErrors};
 pub use mongo_uri::MongoUri;
 pub use secrets::{RootSource, Secret, Secrets};
 pub use settings::{
-    Algorithm, Auth, Backend, Guard, Inspection, Level, Limits, Log, LogFormat, Network, Readings,
-    SecretUrl, Server, Settings, Shared, Store, TlsMode,
+    AlertRule, Alerts, Algorithm, Auth, Backend, Channel, Guard, Inspection, Level, Limits, Log,
+    LogFormat, Network, Readings, SecretUrl, Server, Settings, Shared, Ship, ShippedLog, Store,
+    TlsMode,
 };
 pub(crate) use sso::address_of;
 pub use sso::{ClientSecret, Sso, SsoGroup};

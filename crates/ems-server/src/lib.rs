@@ -26,6 +26,7 @@ pub mod local;
 pub mod metrics;
 pub mod middleware;
 pub mod migrate;
+pub mod notify;
 pub mod openapi;
 pub mod paging;
 mod plain;

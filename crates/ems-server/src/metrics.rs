@@ -17,6 +17,8 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
+use crate::notify::figures::Figures;
+
 /// The media type of the answer.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -59,6 +61,8 @@ pub struct Metrics {
     damaged: Counter,
     guard: guard::Figures,
     shared: shared::Figures,
+    /// What is counted of alerts and of the shipping of logs.
+    pub(crate) notify: Figures,
 }
 
 impl Default for Metrics {
@@ -134,6 +138,7 @@ impl Metrics {
         let windows = ["principal", "address", "readings", "new_meters"];
         at_zero(&rate_limited, &windows);
         at_zero(&auth_failures, &["token", "api_key", "login"]);
+        let notify = Figures::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             guard,
@@ -147,6 +152,7 @@ impl Metrics {
             commits,
             damaged,
             shared,
+            notify,
         }
     }
 

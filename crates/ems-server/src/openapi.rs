@@ -67,6 +67,8 @@ use crate::{api, problem::status};
         api::bans::lift,
         api::security::events,
         api::security::incident,
+        api::alerts::list,
+        api::alerts::test,
         api::keyring::status,
         api::keyring::rotate_pages,
         api::keyring::rotate_root,
@@ -82,6 +84,7 @@ use crate::{api, problem::status};
         (name = "keys", description = "API keys of devices and head-ends"),
         (name = "security", description = "Addresses that are shut out, what happened, and reports on it"),
         (name = "keyring", description = "The keys above all stored keys, by the admin socket alone"),
+        (name = "security", description = "Who is told of security events"),
         (name = "operation", description = "Health and documentation"),
     ),
 )]

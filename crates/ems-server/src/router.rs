@@ -10,7 +10,8 @@ use axum::{
 
 use crate::{
     api::{
-        analytics, auth, bans, data, docs, health, keyring, keys, meters, mfa, security, sso, users,
+        alerts, analytics, auth, bans, data, docs, health, keyring, keys, meters, mfa, security,
+        sso, users,
     },
     app::App,
     middleware,
@@ -53,6 +54,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/security/bans/{ip}", get(bans::get).delete(bans::lift))
         .route("/api/v1/security/events", get(security::events))
         .route("/api/v1/security/incident", get(security::incident))
+        .route("/api/v1/security/alerts", get(alerts::list))
+        .route("/api/v1/security/alerts/test", post(alerts::test))
         .route("/api/v1/keyring", get(keyring::status))
         .route("/api/v1/keyring/pages", post(keyring::rotate_pages))
         .route("/api/v1/keyring/root", post(keyring::rotate_root))

@@ -20,7 +20,7 @@ use crate::{
     config::{self, Backend, ConfigErrors, Loaded, Settings, TlsMode},
     jobs,
     listener::{Banned, Listener},
-    metrics,
+    metrics, notify,
     plain::{self, Accept},
     roles::Role,
     router::router,
@@ -107,6 +107,7 @@ impl Server {
         let routes = router(Arc::clone(&app));
         let (beside, following) = (CancellationToken::new(), CancellationToken::new());
         let follower = follow(&app, following.clone());
+        let telling = Telling::start(&app);
         let others = [
             tokio::spawn(jobs::run(Arc::clone(&app), beside.clone())),
             tokio::spawn(jobs::keep_bans(Arc::clone(&app), beside.clone())),
@@ -135,6 +136,7 @@ impl Server {
         ended("the writer of audit.log", follower.await);
         let closed = app.store.commit.close().await;
         app.journal.close().await;
+        telling.end().await;
         tracing::info!("stopped");
         Ok(closed?)
     }
@@ -253,6 +255,35 @@ fn follow(app: &Arc<App>, stop: CancellationToken) -> JoinHandle<()> {
             tracing::error!(%error, "audit.log is behind the ledger");
         }
     })
+}
+
+/// Alerts and shipping: until after the last line of the logs.
+struct Telling {
+    stop: CancellationToken,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Telling {
+    fn start(app: &Arc<App>) -> Self {
+        let stop = CancellationToken::new();
+        let (alerting, ending) = (Arc::clone(app), stop.clone());
+        let alerts = tokio::spawn(async move {
+            let dir = &alerting.settings.log.dir;
+            alerting.alerts.run(dir, ending).await;
+        });
+        let shipping = tokio::spawn(notify::ship(Arc::clone(app), stop.clone()));
+        Self {
+            stop,
+            tasks: [alerts, shipping],
+        }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            ended("alerts or shipping", task.await);
+        }
+    }
 }
 
 async fn mark_draining(app: Arc<App>, shutdown: CancellationToken) {

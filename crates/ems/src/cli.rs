@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cmd::{
-    ban::Ban, completions::Completions, config::Config, demo::Demo, export::Export,
+    alert::Alert, ban::Ban, completions::Completions, config::Config, demo::Demo, export::Export,
     generate::Generate, health::Health, import::Import, incident::Incident, init::Init, key::Key,
     keyring::Keyring, migrate::Migrate, serve::Serve, user::User, verify::Verify,
 };
@@ -72,6 +72,9 @@ Example:
 Example:
   ems incident report --principal key:3kTMd8Vy --since 2026-11-20T00:00:00Z --dir /srv/ems")]
     Incident(Incident),
+    /// Who is told of security events: the channels, and a try of them
+    #[command(after_help = "Example:\n  ems alert test --dir /srv/ems")]
+    Alert(Alert),
     /// Send readings of a file to a running server
     #[command(after_help = "\
 Example:

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod alert;
 pub(crate) mod ban;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::User(user) => blocking(user.run(output)),
         Command::Key(key) => blocking(key.run(output)),
         Command::Ban(ban) => blocking(ban.run(output)),
+        Command::Alert(alert) => blocking(alert.run(output)),
         Command::Keyring(keyring) => blocking(keyring.run(output)),
         Command::Import(import) => blocking(import.run(output)),
         Command::Incident(incident) => blocking(incident.run(output)),

@@ -47,6 +47,7 @@ const OUTSIDE: [(&[&str], &[&str]); 5] = [
             "aws-lc-rs",
             "rustls",
             "tokio-rustls",
+            "rustls-native-certs",
             "rustls-pki-types",
             "jsonwebtoken",
             "argon2",

@@ -20,6 +20,7 @@ const HOMES: [Home; 7] = [
             "aws_lc_rs",
             "rustls",
             "tokio_rustls",
+            "rustls_native_certs",
             "jsonwebtoken",
             "argon2",
             "bcrypt",

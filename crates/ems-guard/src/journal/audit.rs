@@ -13,7 +13,7 @@ use ems_store::Ledger;
 use serde::Deserialize;
 use tokio::{task, time};
 
-use super::{Options, file::LogFile, line};
+use super::{Form, Options, file::LogFile, line, ocsf};
 use crate::{Error, Result};
 
 /// Entries read and written at once.
@@ -23,10 +23,28 @@ const GATHER: Duration = Duration::from_millis(20);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is read back of a line.
+/// What is read back of a line, of either form: the form may change over a restart.
 #[derive(Deserialize)]
-struct Indexed {
+#[serde(untagged)]
+enum Indexed {
+    Guide { index: u64 },
+    Ocsf { unmapped: Unmapped },
+}
+
+#[derive(Deserialize)]
+struct Unmapped {
     index: u64,
+}
+
+impl Indexed {
+    fn of(line: &[u8]) -> Option<u64> {
+        match serde_json::from_slice(line).ok()? {
+            Self::Guide { index }
+            | Self::Ocsf {
+                unmapped: Unmapped { index },
+            } => Some(index),
+        }
+    }
 }
 
 /// The file, opened when it is first needed and again after a failure.
@@ -56,8 +74,8 @@ impl AuditLog {
         }
         let mut file = LogFile::open(&self.options, "audit.log", Arc::clone(&self.wishes))?;
         let last = file.last_line().map_err(|source| file.error(source))?;
-        let index = last.and_then(|line| serde_json::from_slice::<Indexed>(&line).ok());
-        self.next = index.map_or(0, |Indexed { index }| index.saturating_add(1));
+        let index = last.and_then(|line| Indexed::of(&line));
+        self.next = index.map_or(0, |index| index.saturating_add(1));
         if self.next > length {
             tracing::warn!("audit.log is of another ledger; it is set aside");
             file.set_aside().map_err(|source| file.error(source))?;
@@ -71,9 +89,13 @@ impl AuditLog {
         let Some(file) = &mut self.open else {
             return Ok(());
         };
+        let form = self.options.form;
         let mut append = || -> io::Result<()> {
             for (index, entry) in entries {
-                let line = rendered(*index, entry);
+                let line = match form {
+                    Form::Guide => rendered(*index, entry),
+                    Form::Ocsf => ocsf::entry(*index, entry).and_then(|value| line::render(&value)),
+                };
                 file.append(&line.ok_or(io::ErrorKind::InvalidData)?)?;
             }
             file.flush()

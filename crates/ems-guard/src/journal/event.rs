@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::line::shortened;
-use crate::Act;
+use crate::{Act, alert::Occurrence};
 
 /// The longest text of an event that may come from outside, in characters.
 const LONGEST: usize = 256;
@@ -62,11 +62,14 @@ pub enum Violation {
     /// `too_many_wrong_codes`: codes of a user's second factor were guessed at, and are refused for
     /// a while.
     TooManyWrongCodes,
+    /// `logs_not_shipped`: lines were removed before they were shipped; `details` has the log and
+    /// how many.
+    LogsNotShipped,
 }
 
 impl Violation {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::IpBlocked,
         Self::SuspiciousPattern,
         Self::GdprDeletionRequest,
@@ -89,6 +92,7 @@ impl Violation {
         Self::ReadingJump,
         Self::UndeclaredProxy,
         Self::TooManyWrongCodes,
+        Self::LogsNotShipped,
     ];
 
     /// The name in the log.
@@ -116,6 +120,7 @@ impl Violation {
             Self::ReadingJump => "reading_jump",
             Self::UndeclaredProxy => "undeclared_proxy",
             Self::TooManyWrongCodes => "too_many_wrong_codes",
+            Self::LogsNotShipped => "logs_not_shipped",
         }
     }
 }
@@ -155,10 +160,10 @@ pub(super) enum Body {
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct ViolationBody {
-    violation_type: &'static str,
-    user: String,
-    ip_address: String,
-    details: Map<String, Value>,
+    pub(super) violation_type: &'static str,
+    pub(super) user: String,
+    pub(super) ip_address: String,
+    pub(super) details: Map<String, Value>,
 }
 
 impl ViolationBody {
@@ -236,6 +241,54 @@ impl Event {
             request_id: text(&act.request_id),
             suppressed: None,
         }
+    }
+
+    pub(super) fn body(&self) -> &Body {
+        &self.body
+    }
+
+    pub(super) fn at(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    pub(super) fn level(&self) -> &'static str {
+        self.level
+    }
+
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    pub(super) fn suppressed(&self) -> Option<u64> {
+        self.suppressed
+    }
+
+    /// What rules look at; nothing of an access.
+    pub(super) fn occurrence(&self) -> Option<Occurrence> {
+        let (event, user, address) = match &self.body {
+            Body::ApiAccess { .. } => return None,
+            Body::Authentication {
+                action,
+                user,
+                ip_address,
+                success,
+                ..
+            } => {
+                let failed = if *success { "" } else { "_failed" };
+                (format!("{action}{failed}"), user, ip_address)
+            }
+            Body::SecurityViolation(body) => {
+                (body.violation_type.to_owned(), &body.user, &body.ip_address)
+            }
+        };
+        Some(Occurrence {
+            event,
+            at: self.timestamp,
+            count: self.suppressed.unwrap_or(1),
+            address: address.clone(),
+            user: user.clone(),
+            request_id: self.request_id.clone(),
+        })
     }
 
     /// The summary of `count` events like this one.

@@ -12,8 +12,9 @@ fn open(dir: &Path) -> Journal {
         dir: dir.join("log"),
         rotate_bytes: 0,
         keep: 1,
+        form: Form::Guide,
     };
-    Journal::open(options).unwrap()
+    Journal::open(options, None).unwrap()
 }
 
 /// The lines that are there when the journal has been closed.

@@ -13,7 +13,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{event::Event, file::LogFile, flood::Floods, line};
+use super::{Form, event::Event, file::LogFile, flood::Floods, line, ocsf};
+use crate::alert::Sink;
 
 /// Events that may wait to be written.
 const QUEUED: usize = 8192;
@@ -62,7 +63,8 @@ impl Queue {
 
 /// Starts the thread. `start` is what the times of floods count from.
 pub(super) fn start(
-    file: LogFile,
+    (file, form): (LogFile, Form),
+    sink: Option<Arc<dyn Sink>>,
     floods: Arc<Mutex<Floods>>,
     start: Instant,
 ) -> io::Result<(Queue, JoinHandle<()>)> {
@@ -70,6 +72,8 @@ pub(super) fn start(
     let lost = Arc::new(AtomicU64::new(0));
     let mut writer = Writer {
         file,
+        form,
+        sink,
         lost: Arc::clone(&lost),
         failing: false,
     };
@@ -81,6 +85,8 @@ pub(super) fn start(
 
 struct Writer {
     file: LogFile,
+    form: Form,
+    sink: Option<Arc<dyn Sink>>,
     lost: Arc<AtomicU64>,
     /// Whether the last write failed, so that a full disk is told of once.
     failing: bool,
@@ -128,7 +134,18 @@ impl Writer {
     }
 
     fn write(&mut self, event: &Event) {
-        let Some(line) = line::render(event) else {
+        self.append(event);
+        if let Some((sink, occurrence)) = self.sink.as_ref().zip(event.occurrence()) {
+            sink.told(occurrence);
+        }
+    }
+
+    fn append(&mut self, event: &Event) {
+        let line = match self.form {
+            Form::Guide => line::render(event),
+            Form::Ocsf => line::render(&ocsf::event(event)),
+        };
+        let Some(line) = line else {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         };

@@ -10,8 +10,8 @@ use ems_store::shared::redis_fits;
 use ipnet::IpNet;
 
 use super::{
-    ConfigErrors, MongoUri,
-    settings::{Backend, Guard, LogFormat, Server, Settings, TlsMode},
+    ConfigErrors, MongoUri, notify,
+    settings::{Backend, Guard, Server, Settings, TlsMode},
 };
 
 /// Ranges nobody on the Internet can send from (RFC 1918, 6598, 3927, 4193, 4291; loopback).
@@ -53,7 +53,7 @@ pub(super) fn settings(settings: &Settings, errors: &mut ConfigErrors) {
         Backend::Mongo => mongo(settings, errors),
     }
     shared(settings, errors);
-    lacking(settings, errors);
+    notify::check(settings, errors);
 }
 
 fn server(server: &Server, errors: &mut ConfigErrors) {
@@ -348,14 +348,6 @@ fn root_key(settings: &Settings, errors: &mut ConfigErrors) {
             "store.root_key_credential",
             "is set, and so is store.root_key_file: keep one",
         );
-    }
-}
-
-/// Settings that this build cannot honour.
-fn lacking(settings: &Settings, errors: &mut ConfigErrors) {
-    if settings.log.format == LogFormat::Ocsf {
-        let what = "is \"ocsf\", which this build does not write: use \"guide\"";
-        errors.add("log.format", what);
     }
 }
 

@@ -27,7 +27,7 @@ impl ConfigErrors {
     }
 
     /// Adds a fault, unless this setting already has one: the first is the cause of the second.
-    pub(super) fn add(&mut self, key: &str, problem: impl Into<String>) {
+    pub(crate) fn add(&mut self, key: &str, problem: impl Into<String>) {
         if self.0.iter().all(|error| error.key != key) {
             self.0.push(ConfigError {
                 key: key.to_owned(),

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::{ConfigErrors, DEFAULT_FILE, Environment, Settings, secrets};
 
 /// Settings that are paths: relative ones are relative to the directory of the operator's file.
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 14] = [
     "server.cert",
     "server.key",
     "server.admin_socket",
@@ -24,6 +24,8 @@ const PATHS: [&str; 12] = [
     "store.root_key_file",
     "store.keyring_dir",
     "log.dir",
+    "ship.token_file",
+    "ship.ca_file",
 ];
 
 /// Settings whose value may be a secret, and so may come from a file: `EMS_…_FILE`, or `…_file` in
@@ -263,8 +265,30 @@ fn set(table: &mut Table, key: &str, value: Value) {
     }
 }
 
+/// The files that channels name.
+fn resolve_channels(table: &mut Table, base: &Path) {
+    let channels = table
+        .get_mut("alerts")
+        .and_then(|alerts| alerts.get_mut("channels"))
+        .and_then(Value::as_array_mut);
+    let tables = channels.into_iter().flatten();
+    for channel in tables.filter_map(Value::as_table_mut) {
+        for (key, value) in channel.iter_mut() {
+            let Some(path) = value.as_str().filter(|path| !path.is_empty()) else {
+                continue;
+            };
+            if key.ends_with("_file")
+                && let Some(whole) = base.join(path).to_str()
+            {
+                *value = Value::String(whole.to_owned());
+            }
+        }
+    }
+}
+
 fn resolve_paths(table: &mut Table, base: Option<&Path>) {
     let Some(base) = base else { return };
+    resolve_channels(table, base);
     for key in PATHS {
         let Some(Value::String(path)) = get(table, key) else {
             continue;

@@ -21,12 +21,18 @@ use ems_store::mongo::Address;
 use zeroize::Zeroizing;
 
 use super::{Algorithm, Backend, ConfigErrors, Environment, MongoUri, Settings, api_keys};
+use crate::notify::Receivers;
 
 /// Text that nobody may see: wiped when dropped, never shown.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
+    /// A secret that was read elsewhere.
+    pub(crate) fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
     /// The text.
     pub fn expose(&self) -> &str {
         &self.0
@@ -54,6 +60,8 @@ pub struct Secrets {
     pub database: Option<Address>,
     /// The keys of `auth.api_keys_file`.
     pub api_keys: Vec<FileKey>,
+    /// Who is told of security events and where the logs go, with the secrets of that.
+    pub receivers: Receivers,
 }
 
 /// What holds the root key.
@@ -110,6 +118,7 @@ pub(super) fn load(
         .and_then(|found| found.parse(Pepper::parse, errors));
     let database = database(settings, env, errors);
     let api_keys = api_keys::load(&settings.auth, errors);
+    let receivers = Receivers::load(settings, errors);
     Some(Secrets {
         root_key: root_key?,
         root_source,
@@ -117,6 +126,7 @@ pub(super) fn load(
         pepper: pepper?,
         database,
         api_keys,
+        receivers: receivers?,
     })
 }
 

@@ -9,6 +9,7 @@ use ems_core::role::Role;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use super::notify::{AlertRule, Alerts, Channel, Ship, ShippedLog};
 use super::{
     sso::Sso,
     units::{ByteSize, Limit, Timespan},
@@ -38,6 +39,10 @@ pub struct Settings {
     pub log: Log,
     /// Firewall rules and outbound calls.
     pub network: Network,
+    /// Who is told of security events.
+    pub alerts: Alerts,
+    /// Where the logs are shipped.
+    pub ship: Ship,
 }
 
 /// `[server]`: where requests come in.
@@ -336,7 +341,7 @@ pub(super) mod blank {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
     #[expect(clippy::ref_option, reason = "the signature that serde's `with` calls")]
-    pub(in super::super) fn serialize<T: Serialize, S: Serializer>(
+    pub(in crate::config) fn serialize<T: Serialize, S: Serializer>(
         value: &Option<T>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -346,7 +351,7 @@ pub(super) mod blank {
         }
     }
 
-    pub(in super::super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    pub(in crate::config) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
     where
         T: FromStr<Err: std::fmt::Display>,
         D: Deserializer<'de>,

@@ -251,15 +251,6 @@ fn proxies_cannot_be_trusted_in_a_range_that_strangers_live_in() {
 }
 
 #[test]
-fn what_this_build_lacks_is_refused_and_not_ignored() {
-    let flags = [("log.format", "ocsf")];
-    let faults = Instance::new().faults(&[], &flags);
-    for (key, _) in flags {
-        assert!(faults.contains(&format!("{key}: is ")), "{faults}");
-    }
-}
-
-#[test]
 fn an_address_of_redis_is_refused_where_it_cannot_be_one_and_never_shown() {
     let instance = Instance::new();
     for (url, key) in [

@@ -73,6 +73,8 @@ const EXPECTED: &[(&str, &str, Pass)] = &[
     ("DELETE", "/api/v1/security/bans/{ip}", ADMINISTER),
     ("GET", "/api/v1/security/events", Pass::Auditors),
     ("GET", "/api/v1/security/incident", OWN),
+    ("GET", "/api/v1/security/alerts", ADMINISTER),
+    ("POST", "/api/v1/security/alerts/test", ADMINISTER),
     ("GET", "/api/v1/keyring", OWN),
     ("POST", "/api/v1/keyring/pages", OWN),
     ("POST", "/api/v1/keyring/root", OWN),

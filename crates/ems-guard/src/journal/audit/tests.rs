@@ -15,6 +15,7 @@ fn options(dir: &Path, rotate_bytes: u64) -> Options {
         dir: dir.to_owned(),
         rotate_bytes,
         keep: 100,
+        form: Form::Guide,
     }
 }
 
@@ -36,7 +37,7 @@ async fn render(house: &House, options: Options) {
 fn indexes(path: &Path) -> Vec<u64> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines()
-        .map(|line| serde_json::from_str::<Indexed>(line).unwrap().index)
+        .map(|line| Indexed::of(line.as_bytes()).unwrap())
         .collect()
 }
 
@@ -175,4 +176,23 @@ async fn a_disk_that_refuses_is_tried_again_until_nothing_is_missing() {
     assert_eq!(indexes(&path), [2, 3, 4]);
     stop.send(()).unwrap();
     follower.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn goes_on_where_it_was_when_the_form_of_the_lines_changes() {
+    let house = House::new();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    for form in [Form::Guide, Form::Ocsf, Form::Ocsf, Form::Guide] {
+        note(&house, 3).await;
+        let options = Options {
+            form,
+            ..options(dir.path(), 0)
+        };
+        render(&house, options).await;
+    }
+    assert_eq!(indexes(&path), (0..12).collect::<Vec<_>>());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let ocsf = text.lines().filter(|line| line.contains("\"class_uid\""));
+    assert_eq!(ocsf.count(), 6);
 }

@@ -7,6 +7,7 @@ fn open(dir: &Path, rotate_bytes: u64, keep: u32) -> LogFile {
         dir: dir.to_owned(),
         rotate_bytes,
         keep,
+        form: crate::journal::Form::Guide,
     };
     LogFile::open(&options, "a.log", Arc::default()).unwrap()
 }
