@@ -23,7 +23,17 @@ const MOST: usize = 10_000;
 /// The name of many sources or rules as one.
 const VARIOUS: &str = "various";
 /// Actions of the journal's `authentication`: an event each, and one more with `_failed`.
-const ACTIONS: [&str; 4] = ["login", "logout", "refresh", "change_password"];
+const ACTIONS: [&str; 9] = [
+    "login",
+    "logout",
+    "refresh",
+    "change_password",
+    "sso_login",
+    "mfa_begin",
+    "mfa_enable",
+    "mfa_disable",
+    "mfa_reset",
+];
 
 /// The names of all events that a rule may ask for.
 pub fn event_names() -> impl Iterator<Item = String> {

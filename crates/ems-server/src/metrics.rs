@@ -13,7 +13,7 @@ use ems_store::{Batch, Commit, Counts, Outcome};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 use tokio::time::Instant;
 
@@ -77,8 +77,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("ems");
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
-        let requests = Family::default();
-        registry.register("http_requests", "Requests answered", requests.clone());
+        let requests = counted(&mut registry, "http_requests", "Requests answered");
         let histograms: fn() -> Histogram = histogram;
         let latency = Family::new_with_constructor(histograms);
         let help = "Time from a request's head to its answer's head";
@@ -88,39 +87,17 @@ impl Metrics {
             Unit::Seconds,
             latency.clone(),
         );
-        let in_flight = Gauge::default();
-        registry.register(
-            "http_requests_in_flight",
-            "Requests being served",
-            in_flight.clone(),
-        );
-        let readings = Family::default();
-        registry.register(
-            "readings",
-            "Readings by what became of them",
-            readings.clone(),
-        );
-        let rate_limited = Family::default();
-        registry.register(
-            "rate_limited",
-            "Requests refused by a window",
-            rate_limited.clone(),
-        );
-        let auth_failures = Family::default();
-        registry.register(
-            "auth_failures",
-            "Credentials refused",
-            auth_failures.clone(),
-        );
-        let logins = Family::default();
+        let help = "Requests being served";
+        let in_flight = counted(&mut registry, "http_requests_in_flight", help);
+        let help = "Readings by what became of them";
+        let readings = counted(&mut registry, "readings", help);
+        let help = "Requests refused by a window";
+        let rate_limited = counted(&mut registry, "rate_limited", help);
+        let auth_failures = counted(&mut registry, "auth_failures", "Credentials refused");
         let help = "Sessions begun, renewed or refused";
-        registry.register("logins", help, logins.clone());
-        let damaged = Counter::default();
-        registry.register(
-            "store_damaged",
-            "Times that something stored did not open",
-            damaged.clone(),
-        );
+        let logins: Family<LoginLabels, Counter> = counted(&mut registry, "logins", help);
+        let help = "Times that something stored did not open";
+        let damaged = counted(&mut registry, "store_damaged", help);
         let commits = histogram();
         let help = "Time until a commit was durable";
         registry.register_with_unit(
@@ -138,6 +115,11 @@ impl Metrics {
         let windows = ["principal", "address", "readings", "new_meters"];
         at_zero(&rate_limited, &windows);
         at_zero(&auth_failures, &["token", "api_key", "login"]);
+        for method in ["password", "otp", "recovery", "sso", "refresh"] {
+            for outcome in ["ok", "refused"] {
+                drop(logins.get_or_create(&LoginLabels { method, outcome }));
+            }
+        }
         let notify = Figures::register(&mut registry);
         Self {
             registry: Arc::new(registry),
@@ -235,6 +217,13 @@ impl Metrics {
             self.readings.get_or_create(&KindLabels { kind }).inc_by(by);
         }
     }
+}
+
+/// A figure from nothing on, registered.
+fn counted<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let figure = M::default();
+    registry.register(name, help, figure.clone());
+    figure
 }
 
 /// Begins a family's known series: the first event of a kind is then a rise that an alert sees, and

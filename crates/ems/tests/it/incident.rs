@@ -18,6 +18,9 @@ const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) async fn server() -> TestServer {
     let local = r#"["127.0.0.1/32"]"#;
     TestServer::builder()
+        // What is played here would be told by name as well.
+        .set("guard.key_networks", "0")
+        .set("guard.many_accounts", "0")
         .set("server.trusted_proxies", local)
         .start()
         .await

@@ -13,11 +13,10 @@ use ems_core::role::Role;
 use ems_testkit::TestServer;
 use serde_json::{Value, json};
 
-/// Names that rules and panels use and no server counts yet.
-const NOT_YET_COUNTED: &[&str] = &[
-    "ems_logins_total",
+/// Figures whose labels come from the settings: on the page of a server that names a channel or a
+/// receiver. The tests of those look at them.
+const ONCE_CONFIGURED: &[&str] = &[
     "ems_alerts_total",
-    "ems_alert_queue",
     "ems_ship_lines_total",
     "ems_ship_behind_bytes",
 ];
@@ -172,7 +171,7 @@ async fn every_metric_of_a_rule_or_a_panel_is_on_a_servers_page() {
     let used: BTreeSet<&str> = names(&rules).into_iter().chain(names(&panels)).collect();
     let missing: Vec<&&str> = used
         .iter()
-        .filter(|name| !counted.contains(**name) && !NOT_YET_COUNTED.contains(name))
+        .filter(|name| !counted.contains(**name) && !ONCE_CONFIGURED.contains(name))
         .collect();
     assert!(
         missing.is_empty() && used.len() > 8,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ems_core::role::Role;
-use ems_testkit::{ADMIN, Answer, Builder, Caller, TestServer, mongo::ReplicaSet, redis::Redis};
+use ems_testkit::{ADMIN, Answer, Builder, Caller, Redis, TestServer, mongo::ReplicaSet};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
