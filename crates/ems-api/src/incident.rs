@@ -310,7 +310,7 @@ pub struct Basis {
     pub entries_matched: u64,
     /// Lines of `security.log` of the period that were read.
     pub log_lines: u64,
-    /// Lines that are not in the security guide's format and were passed over.
+    /// Lines that are in neither form of the log and were passed over.
     pub log_lines_skipped: u64,
     /// Events of floods of the period whose callers were not told apart: none of them is counted.
     pub log_unattributed: u64,

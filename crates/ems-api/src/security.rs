@@ -48,7 +48,6 @@ pub struct SecurityEvents {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub next_cursor: Option<String>,
-    /// Lines of the log that this page passed over since they are not in the security guide's
-    /// format.
+    /// Lines of the log that this page passed over since they are in neither form of it.
     pub skipped_lines: u64,
 }

@@ -3,6 +3,8 @@
 //! Memory is that of a few lines, however long the files are. A reading can be left and gone on
 //! with at its [`Place`], also after the files were rotated meanwhile.
 
+mod ocsf;
+
 use std::{
     fs::File,
     hash::{DefaultHasher, Hasher as _},
@@ -70,9 +72,11 @@ pub struct PastEvent {
 }
 
 impl PastEvent {
-    /// Reads a line; `None` for one that is not of the guide's format.
+    /// Reads a line, in whichever form it was written; `None` for one that is neither.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        serde_json::from_slice(line).ok()
+        serde_json::from_slice(line)
+            .ok()
+            .or_else(|| ocsf::parse(line))
     }
 
     /// How many events the line stands for.
