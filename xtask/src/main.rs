@@ -15,6 +15,7 @@ mod smoke;
 mod soak;
 mod test;
 mod tidy;
+mod waf;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,8 @@ enum Command {
     Smoke,
     /// Runs the tests that look for rare faults for as long as is asked, and prints their figures.
     Soak(soak::Soak),
+    /// Replays a corpus of attacks and texts against the release binary, and counts what is blocked.
+    Waf(waf::Waf),
     /// All of it, as CI does, with the time of each step.
     Ci,
 }
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Conformance { short: false } => conformance::run(conformance::FULL),
         Command::Smoke => smoke::run(),
         Command::Soak(soak) => soak::run(&soak),
+        Command::Waf(waf) => waf::run(&waf),
         Command::Ci => ci::run(),
     };
     match outcome {

@@ -1,8 +1,8 @@
 //! Security decisions without HTTP types: who calls, what they may still do, what is written down.
 //!
 //! `identify` verifies credentials, `sessions`, `mfa` and `accounts` change what they rest on, `limit`
-//! counts, `door` decides who is let in, `bans` says who is shut out, `journal` keeps the two logs,
-//! `alert` works out who is told of what. A change and its ledger entry are always one commit, and
+//! counts, `door` decides who is let in, `bans` says who is shut out, `inspect` looks for attacks,
+//! `journal` keeps the two logs, `alert` works out who is told of what. A change and its ledger entry are always one commit, and
 //! whatever ends a credential empties the cache of verified ones before it is acknowledged.
 
 pub mod accounts;
@@ -13,6 +13,7 @@ mod digest;
 pub mod door;
 mod error;
 pub mod identify;
+pub mod inspect;
 pub mod journal;
 pub mod jump;
 pub mod limit;

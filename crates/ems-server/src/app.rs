@@ -25,6 +25,7 @@ use crate::{
     config::{Limit, Loaded, LogFormat, RootSource, Secrets, Settings},
     docs::Documents,
     gate::{Frozen, GatedCommit},
+    inspect::Inspections,
     listener::HeadLimits,
     metrics::{MeteredCommit, Metrics},
     notify::{Alerts, Receiver},
@@ -63,6 +64,8 @@ pub struct App {
     pub budget: Budget,
     /// The bounds of a request's head.
     pub heads: HeadLimits,
+    /// How requests are inspected.
+    pub inspections: Inspections,
     /// What holds the root key.
     pub root_source: RootSource,
     /// Single sign-on, if there is any.
@@ -136,6 +139,7 @@ impl App {
             shipped: receivers.shipped,
             door: Door::new(store.clone(), limiter.clone(), door(&settings)),
             jumps: Jumps::new(settings.guard.reading_jump.get().unwrap_or(0)),
+            inspections: Inspections::new(&settings.guard),
             limiter,
             clock,
             metrics,

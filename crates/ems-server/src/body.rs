@@ -25,8 +25,8 @@ use tokio::{
 };
 
 use crate::{
-    app::App, caller::Identified, config::Limits, listener::BodyError, problem::Problem,
-    strict::Object,
+    app::App, caller::Identified, config::Limits, inspect::Sender, listener::BodyError,
+    problem::Problem, strict::Object,
 };
 
 /// The unit in which the budget is counted, in bytes.
@@ -196,6 +196,20 @@ pub async fn read(app: &App, request: Request, rules: Rules) -> Result<Payload, 
     })
 }
 
+/// Whether a body says that it is larger than what is read of a stranger's.
+pub(crate) fn exceeds_anonymous(limits: &Limits, headers: &HeaderMap) -> bool {
+    let most = bound(limits.anonymous_body_bytes.in_memory());
+    declared_length(headers, most).is_err()
+}
+
+/// Reads a body that no credential came with, whatever it is.
+pub(crate) async fn read_anonymous(app: &App, body: Body) -> Result<(Bytes, Charge), Problem> {
+    let most = bound(app.settings.limits.anonymous_body_bytes.in_memory());
+    let mut charge = Charge::default();
+    let bytes = collect(&app.budget, body, most, (0, &mut charge)).await?;
+    Ok((bytes.into(), charge))
+}
+
 async fn collect(
     budget: &Budget,
     mut body: Body,
@@ -340,7 +354,11 @@ impl FromRequest<Arc<App>> for Document {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let sender = Sender::of(&request);
         let payload = read(app, request, Rules::document(&app.settings.limits)).await?;
+        if let Some(sender) = sender {
+            sender.document(app, &payload.bytes).await?;
+        }
         Object::parse(&payload.bytes).map(Self)
     }
 }

@@ -25,9 +25,9 @@ pub use error::{ConfigError, ConfigErrors};
 pub use mongo_uri::MongoUri;
 pub use secrets::{RootSource, Secret, Secrets};
 pub use settings::{
-    AlertRule, Alerts, Algorithm, Auth, Backend, Channel, Guard, Inspection, Level, Limits, Log,
-    LogFormat, Network, Readings, SecretUrl, Server, Settings, Shared, Ship, ShippedLog, Store,
-    TlsMode,
+    AlertRule, Alerts, Algorithm, AllowRule, Auth, Backend, Channel, Guard, Inspection, Level,
+    Limits, Log, LogFormat, Network, Readings, SecretUrl, Server, Settings, Shared, Ship,
+    ShippedLog, Store, TlsMode,
 };
 pub(crate) use sso::address_of;
 pub use sso::{ClientSecret, Sso, SsoGroup};

@@ -19,6 +19,7 @@ mod events;
 pub mod forwarded;
 pub mod gate;
 mod incident;
+pub mod inspect;
 pub mod instance;
 mod jobs;
 pub mod listener;
@@ -42,4 +43,5 @@ pub mod strict;
 #[cfg(test)]
 mod testing;
 
+pub use ems_guard::inspect::reference as rules;
 pub use error::{Error, Result};

@@ -1,7 +1,8 @@
 //! The layer list, in order, around every handler: [`layers`] is the outermost, `serve` the rest.
 //!
 //! request id, client address ▸ header fields, problem document, log, metrics (on the way out) ▸
-//! panic ▸ drain ▸ bounds of the head ▸ what others committed ▸ credential ▸ rate window ▸ policy ▸ media type ▸ handler
+//! panic ▸ drain ▸ bounds of the head ▸ inspection ▸ what others committed ▸ credential ▸ rate window ▸
+//! inspection of a stranger's body ▸ policy ▸ media type ▸ handler
 
 mod credential;
 mod exchange;
@@ -12,16 +13,25 @@ mod rate;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use ems_api::ErrorCode;
 use futures_util::FutureExt;
+use http::request::Parts;
 
 use self::exchange::Exchange;
 pub(crate) use self::rate::put as put_rate;
-use crate::{app::App, caller::Identified, listener::HeadFault, problem::Problem};
+use crate::{
+    app::App,
+    body::Charge,
+    caller::{Identified, Local},
+    inspect,
+    listener::HeadFault,
+    problem::Problem,
+};
 
 /// Whatever comes in leaves as an answer of ours: with its header fields, logged and counted.
 pub async fn layers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -54,15 +64,54 @@ async fn serve(
     app.heads
         .check(&parts.uri, &parts.headers)
         .map_err(head_problem)?;
-    if !open {
-        credential::identify(app, exchange, &parts).await?;
-    }
+    let local = parts.extensions.get::<Local>().is_some();
+    let suspect = (!local)
+        .then(|| inspect::head(app, exchange.route(), &parts))
+        .flatten();
+    let known = match open {
+        true => Ok(()),
+        false => credential::identify(app, exchange, &parts).await,
+    };
+    let stranger = exchange
+        .principal()
+        .is_none()
+        .then_some(exchange.facts().client);
+    // An attack is answered as one, whatever it shows.
+    inspect::heed(app, &exchange.act(), suspect, stranger).await?;
+    let (body, _charge) = inspected(app, exchange, &parts, (body, &known)).await?;
+    known?;
     policy::check(exchange, &parts)?;
     parts.extensions.insert(exchange.facts().clone());
     if let Some(principal) = exchange.principal() {
         parts.extensions.insert(Identified(Arc::clone(principal)));
     }
     Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Judges a stranger's body before anything is said of what it shows. Known callers' are judged by
+/// who reads them.
+async fn inspected(
+    app: &App,
+    exchange: &Exchange,
+    parts: &Parts,
+    (body, known): (Body, &Result<(), Problem>),
+) -> Result<(Body, Charge), Problem> {
+    let refused = known.as_ref().err().map(Problem::code);
+    let looks = refused.is_none_or(|code| {
+        let credential = [
+            ErrorCode::InvalidCredentials,
+            ErrorCode::InvalidApiKey,
+            ErrorCode::AmbiguousCredentials,
+        ];
+        credential.contains(&code)
+    });
+    if !looks || exchange.principal().is_some() {
+        return Ok((body, Charge::default()));
+    }
+    let (body, charge, suspect) = inspect::stranger(app, exchange.route(), parts, body).await?;
+    let client = exchange.facts().client;
+    inspect::heed(app, &exchange.act(), suspect, Some(client)).await?;
+    Ok((body, charge))
 }
 
 fn head_problem(fault: HeadFault) -> Problem {

@@ -13,6 +13,7 @@ use crate::{
     Network, Principal,
     bans::{Kind, Reason, Sentence},
     identify,
+    inspect::Report,
     journal::Violation,
     limit::Whom,
 };
@@ -82,6 +83,16 @@ impl Finding {
             .with("network", sentence.network.to_string())
             .with("seconds", seconds)
             .with("level", sentence.level)
+    }
+
+    /// What is told of a request that looked like an attack. `score`: what it counts against its
+    /// address.
+    pub fn of_inspection(report: &Report, (score, blocked): (u32, bool)) -> Self {
+        Self::new(Violation::SuspiciousPattern, score.into())
+            .with("rules", report.rules.join(" "))
+            .with("score", report.score)
+            .with("place", report.place.clone())
+            .with("blocked", blocked)
     }
 
     /// What is told of an address that is let in again by hand.

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use ems_core::policy::TABLE;
 use ems_crypto::tls::ServerIdentity;
+use ems_guard::inspect::{CATEGORIES, rule};
 use ems_store::shared::redis_fits;
 use ipnet::IpNet;
 
@@ -118,6 +120,7 @@ const MIB: u64 = 1 << 20;
 fn bounds(settings: &Settings, errors: &mut ConfigErrors) {
     counts(settings, errors);
     thresholds(&settings.guard, errors);
+    allow_rules(&settings.guard, errors);
     sizes(settings, errors);
     times(settings, errors);
 }
@@ -139,7 +142,12 @@ fn counts(settings: &Settings, errors: &mut ConfigErrors) {
             16,
             1_000,
         ),
-        ("guard.threshold", settings.guard.threshold.into(), 1, 1_000),
+        (
+            "guard.threshold",
+            settings.guard.threshold.into(),
+            1,
+            all_rules(),
+        ),
         ("log.keep", settings.log.keep.into(), 1, 10_000),
         (
             "network.ssh_port",
@@ -150,6 +158,30 @@ fn counts(settings: &Settings, errors: &mut ConfigErrors) {
     ] {
         if !(least..=greatest).contains(&value) {
             errors.add(key, format!("is {value}; it may be {least} to {greatest}"));
+        }
+    }
+}
+
+/// The score of a request in which every rule finds something: a threshold above is never reached.
+fn all_rules() -> u64 {
+    let rules = CATEGORIES.iter().flat_map(|category| category.rules);
+    rules.map(|rule| u64::from(rule.score)).sum()
+}
+
+/// Rules and routes that are allowed have to be there, or nothing is.
+fn allow_rules(guard: &Guard, errors: &mut ConfigErrors) {
+    for allow in &guard.allow_rules {
+        if rule(&allow.rule).is_none() {
+            let why = format!(
+                "'{}' is no rule: docs/reference/rules.md has them",
+                allow.rule
+            );
+            errors.add("guard.allow_rules", why);
+        }
+        let route = allow.route.as_deref();
+        if route.is_some_and(|route| TABLE.iter().all(|row| row.path != route)) {
+            let why = format!("'{}' is no route", route.unwrap_or_default());
+            errors.add("guard.allow_rules", why);
         }
     }
 }

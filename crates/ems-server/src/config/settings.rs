@@ -154,6 +154,7 @@ pub struct Readings {
 pub struct Guard {
     pub inspection: Inspection,
     pub threshold: u32,
+    pub allow_rules: Vec<AllowRule>,
     pub ban_allow: Vec<IpNet>,
     pub failed_logins: Limit,
     pub failed_login_window: Timespan,
@@ -168,6 +169,19 @@ pub struct Guard {
     pub scope_probes: Limit,
     pub proxy_principals: Limit,
     pub reading_jump: Limit,
+}
+
+/// One of `guard.allow_rules`: a rule that does not count, on a route and in a field where they are
+/// named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the comments of the default file say it, once")]
+pub struct AllowRule {
+    pub rule: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
 }
 
 /// `guard.inspection`.

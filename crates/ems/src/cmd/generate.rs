@@ -33,6 +33,7 @@ impl Generate {
             "settings.md",
             &ems_server::config::reference::markdown(),
         )?;
+        write(out, "rules.md", &ems_server::rules())?;
         write(out, "cli.md", &cli())
     }
 }

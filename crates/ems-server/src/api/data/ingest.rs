@@ -29,7 +29,7 @@ use crate::{
     body::{self, Charge},
     caller::{Caller, WriteMeterData},
     decode::{self, Decoded, Failure, Form, Refused, Rules},
-    door,
+    door, inspect,
     problem::{Problem, input_error},
     query::{NoQuery, Query},
 };
@@ -68,8 +68,20 @@ pub async fn create(
     let (_, bytes, charge) = body::read(&app, request, rules).await?.into_parts();
     let large = bytes.len() > INLINE_BYTES;
     let latest = latest(&app);
-    let decode = move || (decode::single(&bytes, latest), sha256(&bytes), charge);
-    let (row, hash, _charge) = run(large, decode).await?;
+    let looker = Arc::clone(&app);
+    let decode = move || {
+        let decoded = decode::single(&bytes, latest);
+        let one = |(meter, reading): &(_, _)| Decoded {
+            batch: ReadingBatch::of(Clone::clone(meter), Clone::clone(reading)),
+            ..Decoded::default()
+        };
+        let what = ("/api/v1/data", "application/json");
+        let rows = decoded.as_ref().map(one);
+        let suspect = inspect::rows(&looker.inspections, what, &bytes, &rows);
+        (decoded, sha256(&bytes), suspect, charge)
+    };
+    let (row, hash, suspect, _charge) = run(large, decode).await?;
+    inspect::heed(&app, &caller.act(), suspect, None).await?;
     let (meter, reading) = row.map_err(problem)?;
     let name = key.map(|key| repeat::name(&caller, &key, ("single", hash)));
     if let Some(answered) = repeat::answered(&app, name.as_ref()).await? {
@@ -238,8 +250,13 @@ struct Sent {
 }
 
 impl Body {
-    async fn decode(self: &Arc<Self>, refused: Refused) -> Result<(Decoded, [u8; 32]), Problem> {
-        let body = Arc::clone(self);
+    async fn decode(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        caller: &Caller<WriteMeterData>,
+        refused: Refused,
+    ) -> Result<(Decoded, [u8; 32]), Problem> {
+        let (body, looker) = (Arc::clone(self), Arc::clone(app));
         let decode = move || {
             let Body {
                 scope,
@@ -253,16 +270,20 @@ impl Body {
                 latest: *latest,
                 max_rows: *max_rows,
             };
-            let decoded = decode::batch(body.form, &body.bytes, &rules).map_err(problem)?;
-            Ok((decoded, sha256(&body.bytes)))
+            let decoded = decode::batch(body.form, &body.bytes, &rules);
+            let what = ("/api/v1/data/batch", body.media_type);
+            let suspect = inspect::rows(&looker.inspections, what, &body.bytes, &decoded);
+            (decoded, sha256(&body.bytes), suspect)
         };
-        run(self.bytes.len() > INLINE_BYTES, decode).await?
+        let (decoded, hash, suspect) = run(self.bytes.len() > INLINE_BYTES, decode).await?;
+        inspect::heed(app, &caller.act(), suspect, None).await?;
+        Ok((decoded.map_err(problem)?, hash))
     }
 }
 
 /// Reads a batch, and again without what the store has something against, so that it is named.
 async fn read(
-    app: &App,
+    app: &Arc<App>,
     caller: &Caller<WriteMeterData>,
     request: Request,
 ) -> Result<(Sent, Decoded), Problem> {
@@ -278,10 +299,10 @@ async fn read(
         max_rows: limits.batch_rows.get(),
         _charge: charge,
     });
-    let (mut decoded, hash) = body.decode(Refused::default()).await?;
+    let (mut decoded, hash) = body.decode(app, caller, Refused::default()).await?;
     let refused = settle::refused(app, &decoded.batch).await?;
     if !refused.is_empty() {
-        (decoded, _) = body.decode(refused).await?;
+        (decoded, _) = body.decode(app, caller, refused).await?;
     }
     probes(app, caller, &decoded).await;
     Ok((Sent { body, hash }, decoded))

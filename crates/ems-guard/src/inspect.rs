@@ -1,0 +1,182 @@
+//! Inspection: whether what a request brings looks like an attack.
+//!
+//! A text is decoded within limits, then judged by where it stands: a parameter leaves no room for
+//! the words of SQL, a field that people write in does. Each rule that finds something adds its
+//! score once; the sum is held against a threshold. All matching is linear in what is read.
+
+mod body;
+mod decode;
+mod head;
+mod matcher;
+mod reference;
+mod rules;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    head::Head,
+    reference::reference,
+    rules::{CATEGORIES, Category, Rule, rule},
+    tally::Report,
+};
+use self::{matcher::Matcher, rules::Places, tally::Tally};
+
+/// The names of fields that people write in.
+const PROSE: [&str; 22] = [
+    "location",
+    "name",
+    "address",
+    "note",
+    "notes",
+    "comment",
+    "comments",
+    "description",
+    "purpose",
+    "remark",
+    "remarks",
+    "reason",
+    "site",
+    "city",
+    "street",
+    "message",
+    "title",
+    "text",
+    "detail",
+    "details",
+    "label",
+    "email",
+];
+
+/// A rule that does not count somewhere. What is absent is everywhere.
+#[derive(Debug, Clone)]
+pub struct Allow {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// The template of a route.
+    pub route: Option<String>,
+    /// The name of a field, parameter or header field.
+    pub field: Option<String>,
+}
+
+/// Judges requests.
+#[derive(Debug)]
+pub struct Inspector {
+    allowed: Vec<Allow>,
+    matcher: &'static Matcher,
+}
+
+/// One request, being judged.
+#[derive(Debug)]
+pub struct Inspection<'a> {
+    inspector: &'a Inspector,
+    route: &'a str,
+    tally: Tally,
+    skipped: &'static [&'static str],
+}
+
+impl Inspector {
+    /// Judges without what is allowed.
+    pub fn new(allowed: Vec<Allow>) -> Self {
+        Self {
+            allowed,
+            matcher: Matcher::shared(),
+        }
+    }
+
+    /// Begins to judge a request for a route, by its template.
+    pub fn begin<'a>(&'a self, route: &'a str) -> Inspection<'a> {
+        Inspection {
+            inspector: self,
+            route,
+            tally: Tally::default(),
+            skipped: &[],
+        }
+    }
+}
+
+impl Inspection<'_> {
+    /// Judges the head of the request.
+    pub fn head(&mut self, head: &Head<'_>) {
+        head::judge(self, head);
+    }
+
+    /// Judges a body of a media type, however broken.
+    pub fn body(&mut self, media_type: Option<&[u8]>, body: &[u8]) {
+        body::judge(self, media_type, body);
+    }
+
+    /// Judges the text of a field, by whether people write in it.
+    pub fn text(&mut self, field: &str, text: &str) {
+        self.field(field.as_bytes(), text.as_bytes());
+    }
+
+    /// Leaves out fields that hold secrets: any text may be one.
+    pub fn skip(&mut self, fields: &'static [&'static str]) {
+        self.skipped = fields;
+    }
+
+    /// Notes that a method came with a body that has none.
+    pub fn bodied(&mut self) {
+        self.note("protocol-body", Places::HEADER, b"");
+    }
+
+    /// What was found, if anything.
+    pub fn report(&self) -> Option<Report> {
+        self.tally.report()
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        if self.skipped.iter().any(|secret| secret.as_bytes() == name) {
+            return;
+        }
+        let place = if is_prose(name) {
+            Places::PROSE
+        } else {
+            Places::VALUE
+        };
+        self.judge(place, name, value);
+    }
+
+    fn judge(&mut self, place: Places, field: &[u8], text: &[u8]) {
+        let (inspector, route) = (self.inspector, self.route);
+        inspector.matcher.find(place, text, &mut |rule| {
+            self.tally.add(rule, place, field, &|rule| {
+                inspector
+                    .allowed
+                    .iter()
+                    .any(|allow| allow.covers(rule, route, field))
+            });
+        });
+    }
+
+    /// Notes a rule that code found.
+    fn note(&mut self, id: &'static str, place: Places, field: &[u8]) {
+        let (inspector, route) = (self.inspector, self.route);
+        if let Some(index) = inspector.matcher.index(id) {
+            self.tally.add(index, place, field, &|rule| {
+                inspector
+                    .allowed
+                    .iter()
+                    .any(|allow| allow.covers(rule, route, field))
+            });
+        }
+    }
+}
+
+impl Allow {
+    fn covers(&self, rule: &Rule, route: &str, field: &[u8]) -> bool {
+        self.rule.id == rule.id
+            && self.route.as_ref().is_none_or(|allowed| allowed == route)
+            && self
+                .field
+                .as_ref()
+                .is_none_or(|allowed| allowed.as_bytes().eq_ignore_ascii_case(field))
+    }
+}
+
+fn is_prose(name: &[u8]) -> bool {
+    PROSE
+        .iter()
+        .any(|prose| prose.as_bytes().eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,210 @@
+//! The patterns of all rules as two automata, one for prose and one for everything else, and the
+//! tokenisers beside them. Most texts hold nothing that either asks for, which is known in one pass.
+
+use std::sync::LazyLock;
+
+use regex::bytes::{RegexSet, RegexSetBuilder};
+
+use super::{
+    decode,
+    rules::{self, Places, Rule},
+};
+
+/// What an automaton may keep in memory, in bytes.
+const CACHE: usize = 8 << 20;
+/// What an automaton may be compiled to, in bytes.
+const COMPILED: usize = 64 << 20;
+/// Tokenisers read so much at a time, with some overlap: their time stays linear whatever it is
+/// within.
+const WINDOW: usize = 1024;
+const OVERLAP: usize = 128;
+/// The windows that are read of one text at most, and its last one.
+const MOST_WINDOWS: usize = 16;
+/// Characters without which prose is nothing but prose.
+const TELLING: &[u8] = b"'\"<>(){}[]$;|&%\\`=#*@^~/+\xc0\xc1\xe0\xef";
+
+/// All rules, compiled.
+#[derive(Debug)]
+pub(super) struct Matcher {
+    table: Vec<&'static Rule>,
+    strict: Set,
+    agent: Set,
+    prose: Set,
+    telling: [bool; 256],
+    sql: Option<usize>,
+    script: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Set {
+    patterns: RegexSet,
+    /// The rule of each pattern.
+    rules: Vec<usize>,
+}
+
+impl Set {
+    fn new(table: &[&'static Rule], places: Places) -> Self {
+        let (mut rules, mut patterns) = (Vec::new(), Vec::new());
+        for (index, rule) in table.iter().enumerate() {
+            if rule.places.meets(places) && !rule.patterns.is_empty() {
+                rules.push(index);
+                patterns.push(rule.patterns.join("|"));
+            }
+        }
+        let built = RegexSetBuilder::new(&patterns)
+            .case_insensitive(true)
+            .unicode(false)
+            .size_limit(COMPILED)
+            .dfa_size_limit(CACHE)
+            .build();
+        // A pattern that is none fails the first test of this crate.
+        let patterns = built.unwrap_or_else(|_| RegexSet::empty());
+        Self { patterns, rules }
+    }
+}
+
+impl Matcher {
+    /// The one of this process: it is the same for all, and dear to make.
+    pub(super) fn shared() -> &'static Self {
+        static SHARED: LazyLock<Matcher> = LazyLock::new(Matcher::new);
+        &SHARED
+    }
+
+    fn new() -> Self {
+        let table: Vec<_> = rules::all().collect();
+        let place = |id| table.iter().position(|rule| rule.id == id);
+        let document = Places::PROSE.and(Places::DOCUMENT);
+        let mut telling = [false; 256];
+        for (byte, tells) in (0_u8..=255).zip(&mut telling) {
+            *tells = TELLING.contains(&byte) || byte.is_ascii_control();
+        }
+        Self {
+            strict: Set::new(&table, Places::STRICT.without(Places::AGENT)),
+            agent: Set::new(&table, Places::AGENT),
+            prose: Set::new(&table, document),
+            telling,
+            sql: place("sql-tokens"),
+            script: place("script-tokens"),
+            table,
+        }
+    }
+
+    /// The place of a rule in the table.
+    pub(super) fn index(&self, id: &str) -> Option<usize> {
+        self.table.iter().position(|rule| rule.id == id)
+    }
+
+    /// Whether every pattern is in its automaton.
+    #[cfg(test)]
+    pub(super) fn is_complete(&self) -> bool {
+        [&self.strict, &self.agent, &self.prose]
+            .iter()
+            .all(|set| set.patterns.len() == set.rules.len())
+    }
+
+    /// Calls `found` with each rule that finds something in a text, perhaps more than once.
+    pub(super) fn find(&self, place: Places, text: &[u8], found: &mut dyn FnMut(usize)) {
+        let loose = place.meets(Places::PROSE.and(Places::DOCUMENT));
+        let tells = |byte: &u8| {
+            self.telling
+                .get(usize::from(*byte))
+                .copied()
+                .unwrap_or(true)
+        };
+        if text.is_empty() || (loose && !text.iter().any(tells)) {
+            return;
+        }
+        self.view(place, text, found);
+        let deep = decode::deep(text);
+        if *deep != *text {
+            self.view(place, &deep, found);
+        }
+        for space in [Some(b' '), None] {
+            if let Some(code) = decode::uncommented(&deep, space) {
+                self.view(place, &code, found);
+            }
+        }
+        if loose {
+            return;
+        }
+        if let Some(words) = decode::unquoted(&deep).filter(|words| **words != *deep) {
+            self.view(place, &words, found);
+        }
+        if let Some(decoded) = decode::base64(&deep) {
+            let deeper = decode::deep(&decoded);
+            self.view(place, &deeper, found);
+        }
+    }
+
+    fn view(&self, place: Places, text: &[u8], found: &mut dyn FnMut(usize)) {
+        let loose = place.meets(Places::PROSE.and(Places::DOCUMENT));
+        let set = match place {
+            _ if loose => &self.prose,
+            Places::AGENT => &self.agent,
+            _ => &self.strict,
+        };
+        if set.patterns.is_match(text) {
+            for pattern in set.patterns.matches(text) {
+                let index = set.rules.get(pattern).copied();
+                let rule = index.and_then(|index| self.table.get(index));
+                if rule.is_some_and(|rule| rule.places.meets(place)) {
+                    index.into_iter().for_each(&mut *found);
+                }
+            }
+        }
+        let program = place.meets(Places::AGENT.and(Places::HEADER).and(Places::DOCUMENT));
+        if is_sql(place, text) && !program && windows(text).any(sql) {
+            self.sql.into_iter().for_each(&mut *found);
+        }
+        if is_markup(text) && !place.meets(Places::DOCUMENT) && windows(text).any(script) {
+            self.script.into_iter().for_each(&mut *found);
+        }
+    }
+}
+
+/// Whether a text holds what every injection of SQL needs: a quote, a comment, or an operator
+/// together with a word.
+fn is_sql(place: Places, text: &[u8]) -> bool {
+    let has = |part: &[u8]| memchr::memmem::find(text, part).is_some();
+    if memchr::memchr3(b'\'', b'"', b'`', text).is_some() || has(b"--") || has(b"/*") {
+        return true;
+    }
+    let fields = !place.meets(Places::PATH.and(Places::REFERER).and(Places::PROSE));
+    let operator = memchr::memchr3(b'(', b'=', b';', text).is_some()
+        || memchr::memchr3(b'|', b'<', b'>', text).is_some();
+    fields
+        && operator
+        && text
+            .iter()
+            .any(|byte| byte.is_ascii_whitespace() || *byte == b')')
+}
+
+/// Whether a text holds what every injection of script needs: a tag, or the end of an attribute.
+fn is_markup(text: &[u8]) -> bool {
+    memchr::memchr2(b'<', b'`', text).is_some()
+        || (memchr::memchr(b'=', text).is_some()
+            && text
+                .iter()
+                .any(|byte| byte.is_ascii_whitespace() || b"'\"/".contains(byte)))
+}
+
+fn sql(text: &[u8]) -> bool {
+    libinjectionrs::detect_sqli(text).is_injection()
+}
+
+fn script(text: &[u8]) -> bool {
+    libinjectionrs::detect_xss(text).is_injection()
+}
+
+/// The first windows of a text and its last: a tokeniser is dear, and patterns look at all of it.
+fn windows(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let starts = (0..text.len()).step_by(WINDOW - OVERLAP);
+    let last = text.len().saturating_sub(OVERLAP).max(1);
+    let window = |start: usize| text.get(start..text.len().min(start.saturating_add(WINDOW)));
+    let end = text.len().saturating_sub(WINDOW);
+    let end = (end > MOST_WINDOWS * WINDOW).then_some(end);
+    let starts = starts
+        .take_while(move |start| *start < last)
+        .take(MOST_WINDOWS);
+    starts.chain(end).filter_map(window)
+}

@@ -1,0 +1,82 @@
+//! What was found in one request, and what it sums up to.
+
+use super::rules::{self, Places, Rule};
+
+/// The longest name of a field that a log repeats.
+const SHOWN: usize = 40;
+
+/// What was found in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The sum of the rules' scores.
+    pub score: u32,
+    /// The ids of the rules, in the order of the table.
+    pub rules: Vec<&'static str>,
+    /// Where the first of them was: the kind of place, and its name where that is a plain one.
+    pub place: String,
+}
+
+/// The rules that found something, by their place in the table.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    hits: u128,
+    first: Option<String>,
+}
+
+impl Tally {
+    /// Adds a rule, unless that is allowed.
+    pub(super) fn add(
+        &mut self,
+        index: usize,
+        place: Places,
+        field: &[u8],
+        allowed: &dyn Fn(&Rule) -> bool,
+    ) {
+        let bit = u32::try_from(index)
+            .ok()
+            .and_then(|index| 1_u128.checked_shl(index));
+        let Some(bit) = bit.filter(|bit| self.hits & bit == 0) else {
+            return;
+        };
+        if rules::all().nth(index).is_none_or(allowed) {
+            return;
+        }
+        self.hits |= bit;
+        self.first.get_or_insert_with(|| describe(place, field));
+    }
+
+    pub(super) fn report(&self) -> Option<Report> {
+        let hit = |(index, _): &(usize, _)| self.hits >> index & 1 == 1;
+        let rules: Vec<&Rule> = rules::all()
+            .enumerate()
+            .filter(hit)
+            .map(|(_, rule)| rule)
+            .collect();
+        let place = self.first.clone()?;
+        Some(Report {
+            score: rules.iter().map(|rule| rule.score).sum(),
+            rules: rules.iter().map(|rule| rule.id).collect(),
+            place,
+        })
+    }
+}
+
+fn describe(place: Places, field: &[u8]) -> String {
+    let kind = match place {
+        Places::PATH => "path",
+        Places::NAME => "name",
+        Places::VALUE => "value",
+        Places::COOKIE => "cookie",
+        Places::AGENT | Places::REFERER | Places::HEADER => "header field",
+        Places::FILE => "file name",
+        Places::PROSE => "text",
+        _ => "body",
+    };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+    match std::str::from_utf8(field) {
+        Ok(name) if (1..=SHOWN).contains(&name.len()) && field.iter().all(plain) => {
+            format!("{kind} {name}")
+        }
+        _ => kind.to_owned(),
+    }
+}

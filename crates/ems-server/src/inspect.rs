@@ -1,0 +1,235 @@
+//! Inspection where requests are: the head of each, the bodies of strangers before anything is said
+//! of their credentials, and of known callers what their handlers read as text.
+//!
+//! A request that is blocked is told as `suspicious_pattern` with the rules, never with the text;
+//! the answer says nothing of either.
+
+use std::net::IpAddr;
+
+use axum::{body::Body, extract::Request};
+use bytes::Bytes;
+use ems_api::ErrorCode;
+use ems_core::policy::TABLE;
+use ems_guard::{
+    Act,
+    door::Finding,
+    inspect::{Allow, Head, Inspector, Report, rule},
+};
+use http::{HeaderMap, Method, Version, header, request::Parts};
+
+use crate::{
+    app::App,
+    body::{self, Charge},
+    caller::{Facts, Identified},
+    config::{Guard, Inspection},
+    decode::Decoded,
+    door,
+    problem::Problem,
+};
+
+/// What one request adds to the score of its address at most: none is banned for one mistake.
+const MOST_SCORED: u32 = 10;
+/// Fields that hold secrets, on the routes that take them.
+const SECRETS: [&str; 5] = ["password", "current", "new", "otp", "refresh_token"];
+
+/// How requests are inspected.
+#[derive(Debug)]
+pub struct Inspections {
+    inspector: Inspector,
+    mode: Inspection,
+    threshold: u32,
+}
+
+impl Inspections {
+    /// As the settings say.
+    pub fn new(guard: &Guard) -> Self {
+        let allowed = guard.allow_rules.iter().filter_map(|allow| {
+            Some(Allow {
+                rule: rule(&allow.rule)?,
+                route: allow.route.clone(),
+                field: allow.field.clone(),
+            })
+        });
+        Self {
+            inspector: Inspector::new(allowed.collect()),
+            mode: guard.inspection,
+            threshold: guard.threshold,
+        }
+    }
+
+    /// Judges a request by what `look` shows of it; what reaches the threshold, if it does.
+    fn judge(
+        &self,
+        route: &str,
+        look: impl FnOnce(&mut ems_guard::inspect::Inspection<'_>),
+    ) -> Option<Report> {
+        if self.mode == Inspection::Off {
+            return None;
+        }
+        let mut inspection = self.inspector.begin(route);
+        look(&mut inspection);
+        inspection
+            .report()
+            .filter(|report| report.score >= self.threshold)
+    }
+}
+
+/// Judges a head.
+pub(crate) fn head(app: &App, route: &str, parts: &Parts) -> Option<Report> {
+    app.inspections.judge(route, |inspection| {
+        let fields: Vec<_> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let foreign =
+            (parts.version < Version::HTTP_2 && is_foreign(parts)).then(|| parts.uri.to_string());
+        inspection.head(&Head {
+            method: parts.method.as_str(),
+            path: foreign.as_deref().unwrap_or(parts.uri.path()),
+            query: parts.uri.query(),
+            fields: &fields,
+        });
+    })
+}
+
+/// Whether the target names another host than the request does.
+fn is_foreign(parts: &Parts) -> bool {
+    let host = parts
+        .headers
+        .get(header::HOST)
+        .map(http::HeaderValue::as_bytes);
+    parts
+        .uri
+        .authority()
+        .is_some_and(|named| host != Some(named.as_str().as_bytes()))
+}
+
+/// Refuses what was found, if inspection blocks, and tells of it. `stranger`: the address, where it
+/// counts against it.
+pub(crate) async fn heed(
+    app: &App,
+    act: &Act,
+    report: Option<Report>,
+    stranger: Option<IpAddr>,
+) -> Result<(), Problem> {
+    let Some(report) = report else {
+        return Ok(());
+    };
+    let blocks = app.inspections.mode == Inspection::Block;
+    let score = if blocks {
+        report.score.min(MOST_SCORED)
+    } else {
+        0
+    };
+    let finding = Finding::of_inspection(&report, (score, blocks));
+    door::tell(app, act, vec![finding], stranger).await;
+    if blocks {
+        return Err(Problem::new(ErrorCode::RequestBlocked));
+    }
+    Ok(())
+}
+
+/// A stranger's body, read and put back, and what was found in it. One that is too large for a
+/// stranger is left as it is: whoever reads it refuses it.
+pub(crate) async fn stranger(
+    app: &App,
+    route: &str,
+    parts: &Parts,
+    body: Body,
+) -> Result<(Body, Charge, Option<Report>), Problem> {
+    let off = app.inspections.mode == Inspection::Off;
+    if off
+        || !has_body(&parts.headers)
+        || body::exceeds_anonymous(&app.settings.limits, &parts.headers)
+    {
+        return Ok((body, Charge::default(), None));
+    }
+    let (bytes, charge) = body::read_anonymous(app, body).await?;
+    let report = app.inspections.judge(route, |inspection| {
+        if parts.method == Method::GET || parts.method == Method::HEAD {
+            inspection.bodied();
+        }
+        let media_type = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .map(http::HeaderValue::as_bytes);
+        let secret = is_secret(route);
+        inspection.skip(if secret { &SECRETS } else { &[] });
+        inspection.body(media_type, &bytes);
+    });
+    Ok((Body::from(bytes), charge, report))
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|length| length != "0")
+}
+
+/// Whether a route takes passwords or tokens: any text may be one.
+fn is_secret(route: &str) -> bool {
+    let known = TABLE.iter().any(|row| row.path == route);
+    known && (route.starts_with("/api/v1/auth/") || route.starts_with("/api/v1/users"))
+}
+
+/// Who sent a request, for what is found in its body once it is read.
+pub(crate) struct Sender {
+    act: Act,
+    route: &'static str,
+    known: bool,
+}
+
+impl Sender {
+    /// The sender of a request.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        let facts = request.extensions().get::<Facts>()?;
+        let principal = request.extensions().get::<Identified>();
+        Some(Self {
+            act: facts.act(principal.map_or("anonymous", |known| &known.0.name)),
+            route: facts.route,
+            known: principal.is_some(),
+        })
+    }
+
+    /// Refuses a document of a known caller that looks like an attack. A stranger's was judged
+    /// before.
+    pub(crate) async fn document(&self, app: &App, bytes: &[u8]) -> Result<(), Problem> {
+        if !self.known {
+            return Ok(());
+        }
+        let report = app.inspections.judge(self.route, |inspection| {
+            inspection.skip(if is_secret(self.route) { &SECRETS } else { &[] });
+            inspection.body(Some(b"application/json"), bytes);
+        });
+        heed(app, &self.act, report, None).await
+    }
+}
+
+/// What is found in rows: in the locations of good ones, and wherever bad ones are, in all of the
+/// body. The other fields of a good row leave no room for an attack.
+pub(crate) fn rows<E>(
+    inspections: &Inspections,
+    (route, media_type): (&str, &str),
+    body: &Bytes,
+    decoded: &Result<Decoded, E>,
+) -> Option<Report> {
+    inspections.judge(route, |inspection| match decoded {
+        Ok(decoded) if decoded.rejected == 0 => {
+            for (_, readings) in decoded.batch.groups() {
+                let mut last = None;
+                for location in readings
+                    .iter()
+                    .filter_map(|reading| reading.location.as_ref())
+                {
+                    if last != Some(location) {
+                        inspection.text("location", location.as_str());
+                        last = Some(location);
+                    }
+                }
+            }
+        }
+        _ => inspection.body(Some(media_type.as_bytes()), body),
+    })
+}
