@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::instance::{ADMIN, Instance};
 use crate::shell;
 
 /// What is waited for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What a replay must not run into.
 const SETTINGS: [(&str, &str); 10] = [
     ("EMS_SERVER__TLS", "off"),
@@ -224,23 +224,39 @@ fn post(path: &str, fields: &str, body: &str) -> Vec<u8> {
 
 /// Sends bytes as they are; the status of the answer, if one came.
 fn exchange(server: &str, request: &[u8]) -> Result<Option<u16>> {
-    Ok(answer(server, request)?.0)
+    let mut stream = send(server, request)?;
+    let mut answer = Vec::new();
+    let mut piece = [0_u8; 1024];
+    // The rest of an answer that is not closed would be waited for in vain.
+    while status(&answer).is_none()
+        && let Ok(length @ 1..) = stream.read(&mut piece)
+    {
+        answer.extend_from_slice(piece.get(..length).unwrap_or_default());
+    }
+    Ok(status(&answer))
 }
 
+/// The same, and all of an answer after which the connection is closed.
 fn answer(server: &str, request: &[u8]) -> Result<(Option<u16>, String)> {
+    let mut answer = Vec::new();
+    send(server, request)?.read_to_end(&mut answer)?;
+    Ok((
+        status(&answer),
+        String::from_utf8_lossy(&answer).into_owned(),
+    ))
+}
+
+fn send(server: &str, request: &[u8]) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(server).context("the server takes no connection")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     // A server that has answered and closed before all was sent has answered.
     let _ = stream.write_all(request);
-    let _ = stream.shutdown(Shutdown::Write);
-    let mut answer = Vec::new();
-    let mut piece = [0_u8; 4096];
-    while let Ok(length @ 1..) = stream.read(&mut piece) {
-        answer.extend_from_slice(piece.get(..length).unwrap_or_default());
-    }
-    let text = String::from_utf8_lossy(&answer).into_owned();
-    let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    Ok((status.and_then(|status| status.parse().ok()), text))
+    Ok(stream)
+}
+
+fn status(answer: &[u8]) -> Option<u16> {
+    let digits = answer.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A file, unpacked if it is gzip.
