@@ -73,6 +73,7 @@ pub struct Inspection<'a> {
     route: &'a str,
     tally: Tally,
     skipped: &'static [&'static str],
+    known: bool,
 }
 
 impl Inspector {
@@ -91,6 +92,7 @@ impl Inspector {
             route,
             tally: Tally::default(),
             skipped: &[],
+            known: false,
         }
     }
 }
@@ -109,6 +111,12 @@ impl Inspection<'_> {
     /// Judges the text of a field, by whether people write in it.
     pub fn text(&mut self, field: &str, text: &str) {
         self.field(field.as_bytes(), text.as_bytes());
+    }
+
+    /// Judges from here on as one judges a known caller, by the form of an attack alone: what it
+    /// sends goes to a parser of its own, which names what is wrong with it.
+    pub fn trust(&mut self) {
+        self.known = true;
     }
 
     /// Leaves out fields that hold secrets: any text may be one.
@@ -139,6 +147,11 @@ impl Inspection<'_> {
     }
 
     fn judge(&mut self, place: Places, field: &[u8], text: &[u8]) {
+        let fields = Places::NAME.and(Places::VALUE);
+        let place = match place.meets(fields) && self.known {
+            true => Places::PROSE,
+            false => place,
+        };
         let (inspector, route) = (self.inspector, self.route);
         inspector.matcher.find(place, text, &mut |rule| {
             self.tally.add(rule, place, field, &|rule| {

@@ -20,7 +20,7 @@ use http::{HeaderMap, Method, Version, header, request::Parts};
 use crate::{
     app::App,
     body::{self, Charge},
-    caller::{Facts, Identified},
+    caller::{Facts, Identified, Local},
     config::{Guard, Inspection},
     decode::Decoded,
     door,
@@ -57,7 +57,7 @@ impl Inspections {
         }
     }
 
-    /// Judges a request by what `look` shows of it; what reaches the threshold, if it does.
+    /// Judges a request by what `look` shows of it.
     fn judge(
         &self,
         route: &str,
@@ -68,9 +68,7 @@ impl Inspections {
         }
         let mut inspection = self.inspector.begin(route);
         look(&mut inspection);
-        inspection
-            .report()
-            .filter(|report| report.score >= self.threshold)
+        inspection.report()
     }
 }
 
@@ -105,15 +103,20 @@ fn is_foreign(parts: &Parts) -> bool {
         .is_some_and(|named| host != Some(named.as_str().as_bytes()))
 }
 
-/// Refuses what was found, if inspection blocks, and tells of it. `stranger`: the address, where it
-/// counts against it.
+/// Refuses what was found, if it reaches the threshold and inspection blocks, and tells of it.
+/// `stranger`: the address, where it counts against it. The form alone of a known caller's request
+/// is no attack: whoever reads it answers it by its own status.
 pub(crate) async fn heed(
     app: &App,
     act: &Act,
     report: Option<Report>,
     stranger: Option<IpAddr>,
 ) -> Result<(), Problem> {
-    let Some(report) = report else {
+    let reached = |report: &Report| {
+        let form = if stranger.is_some() { 0 } else { report.form };
+        report.score - form >= app.inspections.threshold
+    };
+    let Some(report) = report.filter(reached) else {
         return Ok(());
     };
     let blocks = app.inspections.mode == Inspection::Block;
@@ -185,11 +188,12 @@ impl Sender {
     /// The sender of a request.
     pub(crate) fn of(request: &Request) -> Option<Self> {
         let facts = request.extensions().get::<Facts>()?;
+        let local = request.extensions().get::<Local>().is_some();
         let principal = request.extensions().get::<Identified>();
         Some(Self {
             act: facts.act(principal.map_or("anonymous", |known| &known.0.name)),
             route: facts.route,
-            known: principal.is_some(),
+            known: principal.is_some() && !local,
         })
     }
 
@@ -201,6 +205,7 @@ impl Sender {
         }
         let report = app.inspections.judge(self.route, |inspection| {
             inspection.skip(if is_secret(self.route) { &SECRETS } else { &[] });
+            inspection.trust();
             inspection.body(Some(b"application/json"), bytes);
         });
         heed(app, &self.act, report, None).await
@@ -230,6 +235,9 @@ pub(crate) fn rows<E>(
                 }
             }
         }
-        _ => inspection.body(Some(media_type.as_bytes()), body),
+        _ => {
+            inspection.trust();
+            inspection.body(Some(media_type.as_bytes()), body);
+        }
     })
 }

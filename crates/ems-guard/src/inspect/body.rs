@@ -51,6 +51,7 @@ pub(super) fn judge(inspection: &mut Inspection<'_>, media_type: Option<&[u8]>, 
     } else {
         if has(b"form-urlencoded") {
             head::escapes(inspection, P::VALUE, body);
+            head::form(inspection, body);
         } else {
             inspection.judge(P::VALUE, b"", body);
         }

@@ -3,11 +3,15 @@
 use super::{Inspection, Places, body, decode, rules::Places as P};
 
 /// Methods that resources have.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
+];
 /// The longest name of a parameter.
 const LONGEST_NAME: usize = 100;
 /// The longest value of a parameter other than a cursor.
 const LONGEST_VALUE: usize = 400;
+/// The longest form, in bytes.
+const LONGEST_FORM: usize = 64_000;
 /// The most parameters.
 const MOST_PARAMETERS: usize = 255;
 /// The most ranges of bytes.
@@ -147,7 +151,7 @@ pub(super) fn escapes(inspection: &mut Inspection<'_>, place: Places, raw: &[u8]
     {
         inspection.note("protocol-control", place, b"");
     }
-    let wide = |bytes: &[u8]| matches!(bytes, [0xef, 0xbc | 0xbd, _]);
+    let wide = |bytes: &[u8]| matches!(bytes, [0xef, 0xbc | 0xbd, ..] | [b'\\', b'u', b'0']);
     if decoded.windows(3).any(wide) {
         inspection.note("protocol-encoding-wide", place, b"");
     }
@@ -156,7 +160,17 @@ pub(super) fn escapes(inspection: &mut Inspection<'_>, place: Places, raw: &[u8]
 /// One parameter of a query.
 pub(super) fn parameter(inspection: &mut Inspection<'_>, count: usize, name: &[u8], value: &[u8]) {
     let long = value.len() > LONGEST_VALUE && name != b"cursor";
-    if long || name.len() > LONGEST_NAME || count > MOST_PARAMETERS {
+    if long || name.len() > LONGEST_NAME || count >= MOST_PARAMETERS {
+        inspection.note("protocol-parameters", P::NAME, b"");
+    }
+    if memchr::memchr2(b'\r', b'\n', name).is_some() {
+        inspection.note("split-response", P::NAME, b"");
+    }
+}
+
+/// A form as a whole.
+pub(super) fn form(inspection: &mut Inspection<'_>, body: &[u8]) {
+    if body.len() > LONGEST_FORM {
         inspection.note("protocol-parameters", P::NAME, b"");
     }
 }

@@ -10,6 +10,8 @@ const SHOWN: usize = 40;
 pub struct Report {
     /// The sum of the rules' scores.
     pub score: u32,
+    /// The part of it that is for the form alone: what a known caller is told by another status.
+    pub form: u32,
     /// The ids of the rules, in the order of the table.
     pub rules: Vec<&'static str>,
     /// Where the first of them was: the kind of place, and its name where that is a plain one.
@@ -53,8 +55,13 @@ impl Tally {
             .map(|(_, rule)| rule)
             .collect();
         let place = self.first.clone()?;
+        let sum = |counts: &dyn Fn(&Rule) -> bool| {
+            let counted = rules.iter().filter(|rule| counts(rule));
+            counted.map(|rule| rule.score).sum()
+        };
         Some(Report {
-            score: rules.iter().map(|rule| rule.score).sum(),
+            score: sum(&|_| true),
+            form: sum(&|rule| rule.patterns.is_empty() && rule.id.starts_with("protocol-")),
             rules: rules.iter().map(|rule| rule.id).collect(),
             place,
         })

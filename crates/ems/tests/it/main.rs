@@ -15,6 +15,7 @@ mod credentials;
 mod damage;
 mod guard;
 mod incident;
+mod inspection;
 mod log;
 mod mongo;
 mod monitoring;

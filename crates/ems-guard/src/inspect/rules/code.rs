@@ -138,7 +138,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "while(true)",
         places: GIVEN,
         patterns: &[
-            r"\b(?:while|for|if|switch|catch)\s*\(\s*(?:[!+(-]|true|1|this|new\b|infinity|;|var\s|let\s|const\s|\w+\s*[<>=!]=?|null|nan|['\x22`\[{])|\b(?:console|process|math|json|reflect|object|string|array|buffer|module|global)\s*(?:\.\s*\w+\s*\(|\[\s*['\x22])|\b(?:var|let|const)\s+\w+\s*=\s*\S|\bfunction\s*\(|\bthis\s*\.\s*\w+\s*[.(=]|\bnew\s+(?:function|date|array)\b",
+            r"\bwhile\s*\([^)]{0,40}\)\s*[;{]?\s*$|\b(?:process|require|console|global|module)\s*(?:\[\s*\w|\.\s*\w+\s*\.\s*\w+\s*\()|\b(?:while|for|if|switch|catch)\s*\(\s*(?:[!+(-]|true|1|this|new\b|infinity|;|var\s|let\s|const\s|\w+\s*[<>=!]=?|null|nan|['\x22`\[{])|\b(?:console|process|math|json|reflect|object|string|array|buffer|module|global)\s*(?:\.\s*\w+\s*\(|\[\s*['\x22])|\b(?:var|let|const)\s+\w+\s*=\s*\S|\bfunction\s*\(|\bthis\s*\.\s*\w+\s*[.(=]|\bnew\s+(?:function|date|array)\b",
         ],
     },
     Rule {

@@ -68,7 +68,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "command-chained-prose",
         score: 5,
         looks_for: "a separator and a program with an option, a path or nothing behind it",
-        example: "x; cat /etc/hosts",
+        example: "x; wget http://a",
         places: ALL,
         patterns: &[
             concat!(
@@ -76,6 +76,7 @@ pub(super) const RULES: &[Rule] = &[
                 programs!(),
                 r"(?:\s+-{1,2}\w|\s+[/~]\w|\s+\$|\s*[|><]\s*\w|\s*&&|\s*;|\s*`|\s+\w+\.\w+(?:\s|$)|\s+https?:|\s+\d+\.\d+\.\d+)"
             ),
+            r"[;|]\s*cat\s+(?:/|\.|-\w)",
             concat!(
                 r"(?:^\s*[;|&`]+|\|\||&&)\s*",
                 programs!(),
@@ -127,7 +128,7 @@ pub(super) const RULES: &[Rule] = &[
                 programs!(),
                 r"(?:\s|$)"
             ),
-            r"^\s*(?:cat|id|find|env|kill|tail|head|sort|cut|awk|node|cp|top|touch|split|strings|rev)\s+(?:-{1,2}\w|/|\.{1,2}/|~/|<)|^\s*(?:python[\d.]*|perl[\d.]*|ruby[\d.]*|nslookup|ansible[\w-]*|chef-\w+|gunzip|zcat)\s+\w+\s*$|(?:^|\s)/\w{0,6}[?*]+[\w?*]{0,6}/[\w?*/]+|/\w*[?*]\w*/\w*[?*]\w*|^\s*(?:chef-\w+|ansible-\w+|whoami|ifconfig|ipconfig|phpinfo|cscli|visudo)\s*$",
+            r"^\s*(?:cat|id|find|env|kill|tail|head|sort|cut|awk|node|cp|top|touch|split|strings|rev)\s+(?:-{1,2}\w|/|\.{1,2}/|~/|<)|^\s*(?:python[\d.]*|perl[\d.]*|ruby[\d.]*|nslookup|ansible|gunzip|zcat)\s+\w+\s*$|^\s*(?:ansible-\w+|chef-\w+|aa-(?:exec|disable|enforce)|apt-get|systemctl|journalctl)\s+\w|(?:^|\s)/\w{0,6}[?*]+[\w?*]{0,6}/[\w?*/]+|/\w*[?*]\w*/\w*[?*]\w*|^\s*(?:chef-\w+|ansible-\w+|whoami|ifconfig|ipconfig|phpinfo|cscli|visudo)\s*$",
             r"\b(?:ba|z|k|c|tc|da|a)?sh\s+-[cilp]\b|\b(?:python[\d.]*|perl[\d.]*|ruby[\d.]*|php[\d.]*|node|lua)\s+-[cemrw]{1,3}\b|\|\s*(?:ba|z|k|c|da)?sh\b|\b(?:nc|ncat|netcat)\s+-\w*[elvp]|>\s*&?\s*/(?:dev|tmp|etc|var)/|/dev/(?:tcp|udp|null|shm)|\b(?:wget|curl)\s+(?:-\S+\s+)*(?:https?:|\w+\.\w)|-wrapper\s+\w|\brm\s+-\w*[rf]|\bchmod\s+[+\d]|<<<",
             r"\bcat\s+(?:<|/|\.)|\btype\s+(?:%|\w:|\\)|%(?:systemdrive|windir|systemroot|comspec|temp|programfiles|userprofile|appdata)%",
         ],
@@ -149,7 +150,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "alias a=curl",
         places: GIVEN.without(Places::PATH),
         patterns: &[
-            r"^\s*alias\s+(?:[-+]\w\W*\s+)?\W{0,2}[\w.]+\W{0,2}\s*=|^\s*alias\s+\W*\w+|\btrap\s+['\x22]",
+            r"^\s*alias\s+(?:[-+]\w\W*\s+)?\W{0,2}[\w.]+\W{0,2}\s*=|^\s*alias\s+\W*\w+|\btrap\s+['\x22]|[;|&]\s*(?:iwr|iwmi|iex|icm|gwmi|saps|sajb|gci|spps|irm)\s+[-\w(\x22'$]",
         ],
     },
     Rule {

@@ -81,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "session-fixation",
         score: 5,
         looks_for: "the id of a session as a parameter: the API takes none",
-        example: "jsessionid=74B0CB",
+        example: "jsessionid",
         places: Places::NAME,
         patterns: &[
             r"^_{0,2}(?:\w{0,14}[._:-]?)?(?:sess(?:ion)?(?:[._-]?(?:id|token|key))?|sessid|sid)\w{0,20}$|^(?:cfid|cftoken|cfsid|cakephp|shiny[-_]token|laravel_session|\w*login_token|__secure-[\w.-]+|__host-[\w.-]+|\w*[._:-]sess(?:ion)?(?:[._-]\w+)*)$",

@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "<script>alert(1)</script>",
         places: ALL.and(Places::DOCUMENT),
         patterns: &[
-            r"<[\s/\x00]*(?:\w+:)?(?:script|iframe|frameset|applet|embed|object|svg|vmlframe|xss|isindex|importimplementation|math|noscript|portal|marquee|bgsound|layer|ilayer|xml|blink|keygen|animate|set\s+attributename)(?:$|[\s/>:;=\x22'(?+])",
+            r"<[\s/\x00:]*(?:\w+:\s*)?(?:script|iframe|frameset|applet|embed|object|svg|vmlframe|xss|isindex|importimplementation|math|noscript|portal|marquee|bgsound|layer|ilayer|xml|blink|keygen|animate|set\s+attributename)(?:$|[\s/>:;=\x22'(?+])",
             r"<\s*(?:meta|link|base|style|form|input|button|select|textarea|video|audio|img|image|body|details|body|table|html|frame|a|p|div|span|x|input|font|source|picture|dialog|label|title|template|center|br|hr|b|i|u|li|ul|td|tr|th|h[1-6]|object|v|o|marquee)\b[\s/'\x22][^>]{0,200}=",
             r"<\s*/?\s*(?:script|style|title|textarea|iframe|svg|noembed|noscript|xmp)\s*>",
             r"<\?\s*(?:import|xml-stylesheet)\b|<!--\s*#\s*(?:exec|include|echo|set|config|printenv)\b|<!\[cdata\[\s*<",
@@ -139,7 +139,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "[][(![]+[])[+[]]]",
         places: ALL,
         patterns: &[
-            r"(?:[!+]*\[\]|\(!\[\]\+\[\]\)|\[\+\[\]\]|\+!\+\[\]|!!\[\]|\(\s*!?!\[\]\s*\+?\s*\[\]\s*\)){2}|\[\]\[\(|\[!\+\[\]|\(!\[\][+ ]",
+            r"(?:[!+]*\[\]|\(!\[\]\+\[\]\)|\[\+\[\]\]|\+!\+\[\]|!!\[\]|\(\s*!?!\[\]\s*\+?\s*\[\]\s*\)){2}|\[\]\[\(|\[!\+\[\]|\(!\[\][+ ]|[+!]{2,}\[\]",
             r"\]\s*\.\s*(?:sort|map|filter|find|some|every|foreach|reduce|join|concat|constructor|at|with)\s*(?:\.\s*(?:call|apply|bind))?\s*(?:`|\(\s*(?:alert|eval|function|confirm|prompt|console))",
             r"\$=~\[\];|\bjj\s*=|\bfromcodepoint\s*\(|\[\s*['\x22]\\?(?:x6[0-9a-f]|u00)",
         ],

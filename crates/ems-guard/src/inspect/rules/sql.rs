@@ -85,7 +85,8 @@ pub(super) const RULES: &[Rule] = &[
             r"\bgroup\s+by\b.{0,60}?\bhaving\b|\bhaving\s+(?:\w+\s*[<>=]|\d|count\s*\()|\border\s+by\s+\d+\s*(?:--|#|,|$)|\bprocedure\s+analyse\b|\binto\s+(?:out|dump)file\b|\blimit\s+\d+\s*(?:,|offset)\s*\d|\bcase\s+when\b|\bwaitfor\s+delay\b|\bexec(?:ute)?\s+(?:xp_|sp_|master\b)|\bload\s+data\b.{0,20}\binfile\b",
             r"\bselect[-~@^\\\w.()`'\x22]{1,24}from\W?[`'\x22\w]",
             r"\)\s*(?:like|rlike|regexp|in)\s*\(|\bif\s*\(\s*(?:\d|\w+\s*\()[^)]{0,30}\)?\s*[=<>,]|\bif\s*\(\s*select\b|\bselect\s+if\s*\(",
-            r"\W\bas\s*[`'\x22]\w*[`'\x22]?\s+from\b|`\s*(?:regexp|like|rlike|between)\s|\bcreate\s+table\s+\w",
+            r"\W\bas\s*[`'\x22]\w*[`'\x22]?\s+from\b|`\s*(?:regexp|like|rlike|between)\s|\bcreate\s+table\s+\w|\bexecute\s+immediate\b|\bexec\s*\(\s*@|\bdeclare\s*@\w|unionselect|\b1\.e\.\w",
+            r"^['\x22]?\w*['\x22]\s*(?:!=|<>|<=>|=)\s*['\x22]\w",
         ],
     },
     Rule {
