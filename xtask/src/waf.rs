@@ -99,19 +99,19 @@ fn corpus(waf: &Waf, file: &Path, server: &str) -> Result<()> {
     let mut table: BTreeMap<String, Tally> = BTreeMap::new();
     for line in reader(file)?.lines() {
         let row: Value = serde_json::from_str(&line?).context("a line is no JSON")?;
-        if row["paranoia_level"].as_u64().unwrap_or(1) > waf.level {
+        let field = |name: &str| row.get(name).unwrap_or(&Value::Null);
+        if field("paranoia_level").as_u64().unwrap_or(1) > waf.level {
             continue;
         }
-        let request = row["request_base64"]
-            .as_str()
-            .context("a line has no request")?;
+        let request = field("request_base64").as_str();
+        let request = request.context("a line has no request")?;
         let request = BASE64
             .decode(request.as_bytes())
             .context("a request is no Base64")?;
         let status = exchange(server, &request)?;
-        let category = row["category"].as_str().unwrap_or("?");
+        let category = field("category").as_str().unwrap_or("?");
         let tally = table.entry(category.to_owned()).or_default();
-        if row["attack"] != json!(true) {
+        if field("attack") != &json!(true) {
             tally.others += 1;
             tally.others_blocked += u32::from(status == Some(403));
             continue;
@@ -123,7 +123,7 @@ fn corpus(waf: &Waf, file: &Path, server: &str) -> Result<()> {
             Some(status) => {
                 tally.passed += 1;
                 if waf.misses {
-                    let id = row["id"].as_str().unwrap_or("?");
+                    let id = field("id").as_str().unwrap_or("?");
                     shell::say(&format!("passed ({status}): {id}"));
                 }
             }
@@ -176,7 +176,8 @@ fn prose(files: &[PathBuf], server: &str, password: &str) -> Result<()> {
     }
     let start = body.find('{').unwrap_or(0);
     let told: Value = serde_json::from_str(body.get(start..).unwrap_or_default())?;
-    let token = told["access_token"].as_str().context("no token came")?;
+    let token = told.get("access_token").and_then(Value::as_str);
+    let token = token.context("no token came")?;
     let (mut texts, mut blocked) = (0_u32, 0_u32);
     for file in files {
         let mut all = Vec::new();

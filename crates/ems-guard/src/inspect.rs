@@ -148,9 +148,10 @@ impl Inspection<'_> {
 
     fn judge(&mut self, place: Places, field: &[u8], text: &[u8]) {
         let fields = Places::NAME.and(Places::VALUE);
-        let place = match place.meets(fields) && self.known {
-            true => Places::PROSE,
-            false => place,
+        let place = if place.meets(fields) && self.known {
+            Places::PROSE
+        } else {
+            place
         };
         let (inspector, route) = (self.inspector, self.route);
         inspector.matcher.find(place, text, &mut |rule| {

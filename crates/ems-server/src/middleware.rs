@@ -68,9 +68,10 @@ async fn serve(
     let suspect = (!local)
         .then(|| inspect::head(app, exchange.route(), &parts))
         .flatten();
-    let known = match open {
-        true => Ok(()),
-        false => credential::identify(app, exchange, &parts).await,
+    let known = if open {
+        Ok(())
+    } else {
+        credential::identify(app, exchange, &parts).await
     };
     let stranger = exchange
         .principal()

@@ -65,16 +65,14 @@ fn round(text: &[u8]) -> Option<Vec<u8>> {
     out.extend_from_slice(start);
     let mut changed = false;
     while let Some((&byte, tail)) = rest.split_first() {
-        match lead(&byte).then(|| escape(rest)).flatten() {
-            Some((character, after)) => {
-                push(character, &mut out);
-                rest = after;
-                changed = true;
-            }
-            None => {
-                out.push(byte);
-                rest = tail;
-            }
+        let found = lead(&byte).then(|| escape(rest)).flatten();
+        if let Some((character, after)) = found {
+            push(character, &mut out);
+            rest = after;
+            changed = true;
+        } else {
+            out.push(byte);
+            rest = tail;
         }
     }
     changed.then_some(out)
@@ -83,8 +81,12 @@ fn round(text: &[u8]) -> Option<Vec<u8>> {
 /// What an escape at the start of a text stands for, and what follows it.
 fn escape(text: &[u8]) -> Option<(u32, &[u8])> {
     match text {
-        [b'%', b'u' | b'U', a, b, c, d, after @ ..] => Some((digits(&[*a, *b, *c, *d])?, after)),
-        [b'%', high, low, after @ ..] => Some((pair(*high, *low)?.into(), after)),
+        [b'%' | b'\\', b'u' | b'U', a, b, c, d, after @ ..] => {
+            Some((digits(&[*a, *b, *c, *d])?, after))
+        }
+        [b'%', high, low, after @ ..] | [b'\\', b'x' | b'X', high, low, after @ ..] => {
+            Some((pair(*high, *low)?.into(), after))
+        }
         [b'&', b'#', b'x' | b'X', rest @ ..] => number(rest, 16),
         [b'&', b'#', rest @ ..] => number(rest, 10),
         [b'&', rest @ ..] => entity(rest),
@@ -92,8 +94,6 @@ fn escape(text: &[u8]) -> Option<(u32, &[u8])> {
             let (value, after) = number(rest, 16)?;
             Some((value, after.strip_prefix(b"}")?))
         }
-        [b'\\', b'u' | b'U', a, b, c, d, after @ ..] => Some((digits(&[*a, *b, *c, *d])?, after)),
-        [b'\\', b'x' | b'X', high, low, after @ ..] => Some((pair(*high, *low)?.into(), after)),
         // UTF-7: one ASCII character.
         [b'+', b'A', b, c, b'-', after @ ..] => Some((wide(*b, *c)?, after)),
         // Overlong: ASCII in two or three bytes.
@@ -283,9 +283,10 @@ pub(super) fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         match (byte, tail) {
-            (b'\\', [b'\n', after @ ..]) => rest = after,
+            (b'\\', [b'\n', after @ ..]) | (b'$', [b'@' | b'*' | b'!' | b'#', after @ ..]) => {
+                rest = after;
+            }
             (b'\'' | b'"' | b'\\' | b'^' | b'`', _) => {}
-            (b'$', [b'@' | b'*' | b'!' | b'#', after @ ..]) => rest = after,
             (b'$', [b'{', after @ ..]) => match variable(after) {
                 Some((shown, after)) if after.first() == Some(&b'}') => {
                     out.extend_from_slice(shown);

@@ -187,7 +187,7 @@ fn field(inspection: &mut Inspection<'_>, name: &str, value: &[u8]) {
             inspection.judge(P::FILE, name.as_bytes(), value);
             P::HEADER
         }
-        _ if FORMED.contains(&name) && value.iter().all(is_formed) => return,
+        _ if FORMED.contains(&name) && value.iter().copied().all(is_formed) => return,
         _ => P::HEADER,
     };
     if value.contains(&0) || memchr::memmem::find(value, b"%00").is_some() {
@@ -197,8 +197,8 @@ fn field(inspection: &mut Inspection<'_>, name: &str, value: &[u8]) {
 }
 
 /// Bytes of lists, dates, media types, tags, numbers and addresses.
-fn is_formed(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b" ,;=.*/+:_-[]".contains(byte)
+fn is_formed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b" ,;=.*/+:_-[]".contains(&byte)
 }
 
 /// A credential is looked at for its form alone.

@@ -1,3 +1,5 @@
+//! What the inspection finds, what it lets be, and that no text slows it down or makes it fall.
+
 use std::{
     hint::black_box,
     time::{Duration, Instant},

@@ -117,7 +117,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "/usr/bin/perl -e 'print 1'",
         places: GIVEN.without(Places::PATH),
         patterns: &[
-            concat!(r"(?:^|[\s=;|&'\x22`(])/?(?:usr/|local/|s)*s?bin/[\w\[?*]"),
+            r"(?:^|[\s=;|&'\x22`(])/?(?:usr/|local/|s)*s?bin/[\w\[?*]",
             concat!(
                 r"^\s*['\x22\\(]?(?:(?:sudo|nohup|time|strace|exec|env|watch|timeout|nice|eval|xargs|busybox|setsid)[\s;]+)*(?:[\w.]*/)*",
                 programs!(),
