@@ -251,6 +251,29 @@ fn proxies_cannot_be_trusted_in_a_range_that_strangers_live_in() {
 }
 
 #[test]
+fn a_rule_or_route_that_is_not_there_cannot_be_allowed_nor_a_threshold_that_nothing_reaches() {
+    let instance = Instance::new();
+    for (rules, why) in [
+        (r#"[{ rule = "sql-nothing" }]"#, "'sql-nothing' is no rule"),
+        (
+            r#"[{ rule = "sql-tokens", route = "/nowhere" }]"#,
+            "'/nowhere' is no route",
+        ),
+        (r#"[{ rule = "sql-tokens", fild = "location" }]"#, "fild"),
+    ] {
+        let faults = instance.faults(&[("EMS_GUARD__ALLOW_RULES", rules)], &[]);
+        assert!(faults.contains(why), "{faults}");
+    }
+    for threshold in ["0", "1000"] {
+        let faults = instance.faults(&[("EMS_GUARD__THRESHOLD", threshold)], &[]);
+        assert!(faults.contains("guard.threshold"), "{faults}");
+    }
+    let allowed = r#"[{ rule = "sql-tokens", route = "/api/v1/data", field = "location" }]"#;
+    let settings = instance.load(&[("EMS_GUARD__ALLOW_RULES", allowed)], &[]);
+    assert_eq!(settings.unwrap().settings.guard.allow_rules.len(), 1);
+}
+
+#[test]
 fn an_address_of_redis_is_refused_where_it_cannot_be_one_and_never_shown() {
     let instance = Instance::new();
     for (url, key) in [
