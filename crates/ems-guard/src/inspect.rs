@@ -6,6 +6,7 @@
 
 mod body;
 mod decode;
+mod factor;
 mod head;
 mod matcher;
 mod reference;

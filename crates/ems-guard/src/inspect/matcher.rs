@@ -7,7 +7,8 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use super::{
     decode,
-    rules::{self, Places, Rule},
+    factor::factored,
+    rules::{self, CATEGORIES, Places, Rule},
 };
 
 /// What an automaton may keep in memory, in bytes.
@@ -20,6 +21,8 @@ const WINDOW: usize = 1024;
 const OVERLAP: usize = 128;
 /// The windows that are read of one text at most, and its last one.
 const MOST_WINDOWS: usize = 16;
+/// The rules that share an automaton at most.
+const RULES_AT_ONCE: usize = 12;
 /// Characters without which prose is nothing but prose.
 const TELLING: &[u8] = b"'\"<>(){}[]$;|&%\\`=#*@^~/+\xc0\xc1\xe0\xef";
 
@@ -27,13 +30,18 @@ const TELLING: &[u8] = b"'\"<>(){}[]$;|&%\\`=#*@^~/+\xc0\xc1\xe0\xef";
 #[derive(Debug)]
 pub(super) struct Matcher {
     table: Vec<&'static Rule>,
-    strict: Set,
-    agent: Set,
-    prose: Set,
+    strict: Sets,
+    agent: Sets,
+    prose: Sets,
     telling: [bool; 256],
     sql: Option<usize>,
     script: Option<usize>,
 }
+
+/// Automata of some places, one for the rules of each category: together they would have states
+/// without number.
+#[derive(Debug)]
+struct Sets(Vec<Set>);
 
 #[derive(Debug)]
 struct Set {
@@ -42,13 +50,30 @@ struct Set {
     rules: Vec<usize>,
 }
 
+impl Sets {
+    fn new(places: Places) -> Self {
+        let mut first = 0;
+        let mut sets = Vec::new();
+        for category in CATEGORIES {
+            for half in category.rules.chunks(RULES_AT_ONCE) {
+                let set = Set::new((first, half), places);
+                if !set.rules.is_empty() {
+                    sets.push(set);
+                }
+                first += half.len();
+            }
+        }
+        Self(sets)
+    }
+}
+
 impl Set {
-    fn new(table: &[&'static Rule], places: Places) -> Self {
+    fn new((first, table): (usize, &[Rule]), places: Places) -> Self {
         let (mut rules, mut patterns) = (Vec::new(), Vec::new());
         for (index, rule) in table.iter().enumerate() {
             if rule.places.meets(places) && !rule.patterns.is_empty() {
-                rules.push(index);
-                patterns.push(rule.patterns.join("|"));
+                rules.push(first + index);
+                patterns.push(factored(&rule.patterns.join("|")));
             }
         }
         let built = RegexSetBuilder::new(&patterns)
@@ -79,9 +104,9 @@ impl Matcher {
             *tells = TELLING.contains(&byte) || byte.is_ascii_control();
         }
         Self {
-            strict: Set::new(&table, Places::STRICT.without(Places::AGENT)),
-            agent: Set::new(&table, Places::AGENT),
-            prose: Set::new(&table, document),
+            strict: Sets::new(Places::STRICT.without(Places::AGENT)),
+            agent: Sets::new(Places::AGENT),
+            prose: Sets::new(document),
             telling,
             sql: place("sql-tokens"),
             script: place("script-tokens"),
@@ -97,9 +122,9 @@ impl Matcher {
     /// Whether every pattern is in its automaton.
     #[cfg(test)]
     pub(super) fn is_complete(&self) -> bool {
-        [&self.strict, &self.agent, &self.prose]
-            .iter()
-            .all(|set| set.patterns.len() == set.rules.len())
+        let all = [&self.strict, &self.agent, &self.prose];
+        let mut sets = all.iter().flat_map(|sets| &sets.0);
+        sets.all(|set| set.patterns.len() == set.rules.len())
     }
 
     /// Calls `found` with each rule that finds something in a text, perhaps more than once.
@@ -138,12 +163,12 @@ impl Matcher {
 
     fn view(&self, place: Places, text: &[u8], found: &mut dyn FnMut(usize)) {
         let loose = place.meets(Places::PROSE.and(Places::DOCUMENT));
-        let set = match place {
+        let sets = match place {
             _ if loose => &self.prose,
             Places::AGENT => &self.agent,
             _ => &self.strict,
         };
-        if set.patterns.is_match(text) {
+        for set in sets.0.iter().filter(|set| set.patterns.is_match(text)) {
             for pattern in set.patterns.matches(text) {
                 let index = set.rules.get(pattern).copied();
                 let rule = index.and_then(|index| self.table.get(index));

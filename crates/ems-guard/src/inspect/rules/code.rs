@@ -14,7 +14,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "${jndi:ldap://evil.example/a}",
         places: ALL,
         patterns: &[
-            r"\$\{\s*(?:jndi|lower|upper|env|sys|java|date|ctx|main|k8s|docker|bundle|sd|web|spring|base64|url|script|dns|const|event|log4j)\s*:|\$\{[^}]{0,20}:-|\$\{\$\{|\$\{::|jndi\s*:\s*(?:ldap|rmi|dns|iiop|nis|corba|http)|:-?j\}",
+            r"\$\{\s*(?:jndi|lower|upper|env|sys|java|date|ctx|main|k8s|docker|bundle|sd|web|spring|base64|url|script|dns|const|event|log4j)\s*:|\$\{[^}]*:-|\$\{\$\{|\$\{::|jndi\s*:\s*(?:ldap|rmi|dns|iiop|nis|corba|http)|:-?j\}",
         ],
     },
     Rule {
@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "{{7*7}}",
         places: ALL,
         patterns: &[
-            r"\{\{[^}]{0,80}(?:\d\s*[*+/-]\s*['\x22]?\d|__|\.\s*\w+\s*[(\[]|\(\s*['\x22)]|\[['\x22]|\|\s*\w+|config\b|self\b|request\b|constructor|''|\x22\x22|lipsum|cycler|range\s*\(|\$on)|\{%\s*(?:if|for|set|import|include|block|extends|with|macro|raw|debug|load|print)\b|<%[=@#\s!-]?\s*[\w'\x22=]|[$#@*]\{\s*['\x22]?\d+\s*[*+/-]\s*['\x22]?\d+|[$#*@]\{\s*(?:t\s*\(|new\s|class\.|request\b|session\b|application\b|param\b|runtime|java|system|ognl|facescontext|''|\x22\x22|@|#\w+|\(#|\w+\.(?:getclass|class|exec)|\w+\.\w+\()|\$\{\s*\x22|#set\s*\(\s*\$|#(?:include|parse|evaluate|foreach)\s*\(|<#(?:assign|list|include|if)\b|\?new\(\)|\{php\}|\{/?(?:literal|smarty)|\{system\(|\{\$smarty|@\(\s*\d+\s*[*+-]\s*\d+\s*\)|\{\{=|\[\[\$\{|__\$\{|\{\{\{",
+            r"\{\{[^}]*(?:\d\s*[*+/-]\s*['\x22]?\d|__|\.\s*\w+\s*[(\[]|\(\s*['\x22)]|\[['\x22]|\|\s*\w+|config\b|self\b|request\b|constructor|''|\x22\x22|lipsum|cycler|range\s*\(|\$on)|\{%\s*(?:if|for|set|import|include|block|extends|with|macro|raw|debug|load|print)\b|<%[=@#\s!-]?\s*[\w'\x22=]|[$#@*]\{\s*['\x22]?\d+\s*[*+/-]\s*['\x22]?\d+|[$#*@]\{\s*(?:t\s*\(|new\s|class\.|request\b|session\b|application\b|param\b|runtime|java|system|ognl|facescontext|''|\x22\x22|@|#\w+|\(#|\w+\.(?:getclass|class|exec)|\w+\.\w+\()|\$\{\s*\x22|#set\s*\(\s*\$|#(?:include|parse|evaluate|foreach)\s*\(|<#(?:assign|list|include|if)\b|\?new\(\)|\{php\}|\{/?(?:literal|smarty)|\{system\(|\{\$smarty|@\(\s*\d+\s*[*+-]\s*\d+\s*\)|\{\{=|\[\[\$\{|__\$\{|\{\{\{",
         ],
     },
     Rule {
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "#{ x }",
         places: GIVEN,
         patterns: &[
-            r"\{\{.{1,80}\}\}|[#$*@]\s*\{[^}]{1,60}\}|<%.{1,60}%>|\{%.{1,60}%\}|\[%.{1,60}%\]|\$\s{0,20}\{\s*[\w'\x22@$]|\{@\w|%\{\s*[#(@\w]",
+            r"\{\{.+\}\}|[#$*@]\s*\{[^}]+\}|<%.+%>|\{%.+%\}|\[%.+%\]|\$\s*\{\s*[\w'\x22@$]|\{@\w|%\{\s*[#(@\w]",
         ],
     },
     Rule {
@@ -95,7 +95,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "$a(1)",
         places: GIVEN.and(Places::AGENT),
         patterns: &[
-            r"<\?(?:$|\s|=|php)|(?:^|[^\w])[@$]*\$[\w{][^\s(]{0,40}\s{0,4}\(|\$\{[^}]{0,30}\}\s*\(|\$\$\w+|\$_[a-z]+\b|\$\w+\s*(?:/\*|#|//)",
+            r"<\?(?:$|\s|=|php)|(?:^|[^\w])[@$]*\$[\w{][^\s(]*\s{0,4}\(|\$\{[^}]*\}\s*\(|\$\$\w+|\$_[a-z]+\b|\$\w+\s*(?:/\*|#|//)",
             r"\[\s*['\x22]?\w+['\x22]?\s*\]\s*(?:\[\s*\d\s*\])\s*[({]|\(\s*\W{0,3}\w+\W{0,3}\)\s*(?:\[\s*\d\s*\]\s*)*\(\s*['\x22]?\w|['\x22][\w\\]+['\x22]\s*\(\s*['\x22\w$]|\]\s*\(\s*['\x22\w]+\s*\)",
             r"^\s*(?:opcache|session|mbstring|zend|assert|mail|soap|curl|openssl|phar|pcre|date|ffi|xmlrpc\w*|mysqli|sqlite3|user_agent|url_rewriter|highlight|hard_timeout|allow_url_(?:fopen|include)|auto_(?:append|prepend)_file|disable_(?:functions|classes)|open_basedir|safe_mode\w*|extension(?:_dir)?|error_(?:log|reporting)|display_errors|include_path|upload_\w+|max_\w+|memory_limit|register_\w+|magic_quotes\w*|output_\w+|precision|smtp|sendmail_\w+|unserialize_\w+|doc_root|docref_\w+|short_open_tag|variables_order|default_\w+|enable_\w+|file_uploads|cgi\.\w+|cli\.\w+|log_errors|user_dir|sys_temp_dir|serialize_precision|input_encoding|implicit_flush|browscap|arg_separator)[.\w]*\s*=",
         ],
@@ -107,7 +107,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "system(whoami)",
         places: GIVEN.and(Places::REFERER),
         patterns: &[
-            r"(?:\b|_|foo)(?:array_(?:map|filter|walk|diff_ukey)|assert(?:_options)?|base64_(?:de|en)code|basename|bin2hex|bzdecompress|bzopen|call_user_func\w*|chdir|chgrp|chmod|chown|chroot|clearstatcache|copy|create_function|ctype_\w+|curl_(?:exec|init|\w+)|define|dir(?:name)?|dl|end|error_log|escapeshell\w+|eval|exec|exif_\w+|exit|die|extract|f(?:close|eof|flush|get(?:c|csv|s)|ile(?:_(?:exists|get_contents|put_contents)|group|owner|perms|size|type|mtime)?|lock|open|passthru|printf|put(?:csv|s)|read|scanf|seek|sockopen|stat|write)|ftp_\w+|func_get_args?|get(?:_(?:cfg_var|current_user|defined_(?:vars|functions|constants)|included_files|meta_tags|object_vars)|cwd|env|gid|ini|inode|lastmod|mypid|uid|hostbyname|image\w+)|gz(?:compress|decode|deflate|encode|file|getc|gets|inflate|open|passthru|puts|read|uncompress|write)|hash(?:_\w+)?|header(?:s_\w+)?|hex2bin|highlight_\w+|html(?:entities|specialchars)\w*|image\w+|implode|include(?:_once)?|ini_(?:set|get\w*|restore|alter)|intval|is_(?:a|array|bool|callable|dir|executable|file|link|numeric|object|readable|string|uploaded_file|writ\w+)|iterator_apply|json_(?:de|en)code|link(?:info)?|lstat|mail|mb_\w+|md5(?:_file)?|mkdir|move_uploaded_file|mysqli?_\w+|ob_\w+|opendir|openlog|openssl_\w+|ord|pack|parse_(?:ini_file|ini_string|str|url)|passthru|pathinfo|pclose|pcntl_\w+|pfsockopen|php(?:info|_uname|credits|version|_sapi_name)|popen|posix_\w+|preg_\w+|print_?r?|printf|proc_(?:open|close|get_status|nice|terminate)|putenv|rand|raw(?:url(?:en|de)code)|read(?:dir|file|gzfile|line|link)|realpath|register_\w+|rename|require(?:_once)?|reset|return|rewinddir|rmdir|scandir|sess?ion_\w+|set(?:_\w+|cookie)|serialize|sha1(?:_file)?|shell_exec|show_source|simplexml_\w+|sleep|socket_\w+|spl_autoload\w*|split|sprintf|sscanf|stat|str(?:_(?:rot13|repeat|replace|split)|ip_tags|ipslashes|len|pos|rev|str|tolower|toupper|tr)|stream_\w+|substr\w*|symlink|syslog|system|tempnam|tmpfile|touch|trigger_error|uasort|ucfirst|uksort|umask|uniqid|unlink|unpack|unserialize|urldecode|urlencode|usleep|usort|var_(?:dump|export)|vprintf|win32_\w+|xml_\w+|zip_\w+|zlib_\w+)[=\x22'\])]{0,2}(?:\(|\s*(?:#[^\n]{0,40}\n|//[^\n]{0,40}\n)?\s*\(\s*(?:$|['\x22$)\d&]|\w+\)))",
+            r"(?:\b|_|foo)(?:array_(?:map|filter|walk|diff_ukey)|assert(?:_options)?|base64_(?:de|en)code|basename|bin2hex|bzdecompress|bzopen|call_user_func\w*|chdir|chgrp|chmod|chown|chroot|clearstatcache|copy|create_function|ctype_\w+|curl_(?:exec|init|\w+)|define|dir(?:name)?|dl|end|error_log|escapeshell\w+|eval|exec|exif_\w+|exit|die|extract|f(?:close|eof|flush|get(?:c|csv|s)|ile(?:_(?:exists|get_contents|put_contents)|group|owner|perms|size|type|mtime)?|lock|open|passthru|printf|put(?:csv|s)|read|scanf|seek|sockopen|stat|write)|ftp_\w+|func_get_args?|get(?:_(?:cfg_var|current_user|defined_(?:vars|functions|constants)|included_files|meta_tags|object_vars)|cwd|env|gid|ini|inode|lastmod|mypid|uid|hostbyname|image\w+)|gz(?:compress|decode|deflate|encode|file|getc|gets|inflate|open|passthru|puts|read|uncompress|write)|hash(?:_\w+)?|header(?:s_\w+)?|hex2bin|highlight_\w+|html(?:entities|specialchars)\w*|image\w+|implode|include(?:_once)?|ini_(?:set|get\w*|restore|alter)|intval|is_(?:a|array|bool|callable|dir|executable|file|link|numeric|object|readable|string|uploaded_file|writ\w+)|iterator_apply|json_(?:de|en)code|link(?:info)?|lstat|mail|mb_\w+|md5(?:_file)?|mkdir|move_uploaded_file|mysqli?_\w+|ob_\w+|opendir|openlog|openssl_\w+|ord|pack|parse_(?:ini_file|ini_string|str|url)|passthru|pathinfo|pclose|pcntl_\w+|pfsockopen|php(?:info|_uname|credits|version|_sapi_name)|popen|posix_\w+|preg_\w+|print_?r?|printf|proc_(?:open|close|get_status|nice|terminate)|putenv|rand|raw(?:url(?:en|de)code)|read(?:dir|file|gzfile|line|link)|realpath|register_\w+|rename|require(?:_once)?|reset|return|rewinddir|rmdir|scandir|sess?ion_\w+|set(?:_\w+|cookie)|serialize|sha1(?:_file)?|shell_exec|show_source|simplexml_\w+|sleep|socket_\w+|spl_autoload\w*|split|sprintf|sscanf|stat|str(?:_(?:rot13|repeat|replace|split)|ip_tags|ipslashes|len|pos|rev|str|tolower|toupper|tr)|stream_\w+|substr\w*|symlink|syslog|system|tempnam|tmpfile|touch|trigger_error|uasort|ucfirst|uksort|umask|uniqid|unlink|unpack|unserialize|urldecode|urlencode|usleep|usort|var_(?:dump|export)|vprintf|win32_\w+|xml_\w+|zip_\w+|zlib_\w+)[=\x22'\])]{0,2}(?:\(|\s*(?:#[^\n]*\n|//[^\n]*\n)?\s*\(\s*(?:$|['\x22$)\d&]|\w+\)))",
             r"\b(?:print|echo)\s*\(?\s*['\x22$]|\breturn\s*\(?['\x22]\w+['\x22]\s*\(|\bphpinfo\b|\bnew\s+(?:function|splfileobject|simplexmlelement|\w+exception)\b",
         ],
     },
@@ -138,7 +138,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "while(true)",
         places: GIVEN,
         patterns: &[
-            r"\bwhile\s*\([^)]{0,40}\)\s*[;{]?\s*$|\b(?:process|require|console|global|module)\s*(?:\[\s*\w|\.\s*\w+\s*\.\s*\w+\s*\()|\b(?:while|for|if|switch|catch)\s*\(\s*(?:[!+(-]|true|1|this|new\b|infinity|;|var\s|let\s|const\s|\w+\s*[<>=!]=?|null|nan|['\x22`\[{])|\b(?:console|process|math|json|reflect|object|string|array|buffer|module|global)\s*(?:\.\s*\w+\s*\(|\[\s*['\x22])|\b(?:var|let|const)\s+\w+\s*=\s*\S|\bfunction\s*\(|\bthis\s*\.\s*\w+\s*[.(=]|\bnew\s+(?:function|date|array)\b",
+            r"\bwhile\s*\([^)]*\)\s*[;{]?\s*$|\b(?:process|require|console|global|module)\s*(?:\[\s*\w|\.\s*\w+\s*\.\s*\w+\s*\()|\b(?:while|for|if|switch|catch)\s*\(\s*(?:[!+(-]|true|1|this|new\b|infinity|;|var\s|let\s|const\s|\w+\s*[<>=!]=?|null|nan|['\x22`\[{])|\b(?:console|process|math|json|reflect|object|string|array|buffer|module|global)\s*(?:\.\s*\w+\s*\(|\[\s*['\x22])|\b(?:var|let|const)\s+\w+\s*=\s*\S|\bfunction\s*\(|\bthis\s*\.\s*\w+\s*[.(=]|\bnew\s+(?:function|date|array)\b",
         ],
     },
     Rule {

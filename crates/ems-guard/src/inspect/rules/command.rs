@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
                 programs!(),
                 r"\s*(?:$|[;|&#`])"
             ),
-            r"[;|]\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|ps|dir|ipconfig|systeminfo|reboot|sleep\s+\d+|ping\s+-?\w)\b[^.,!?]{0,12}$",
+            r"[;|]\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|ps|dir|ipconfig|systeminfo|reboot|sleep\s+\d+|ping\s+-?\w)\b[^.,!?]*$",
         ],
     },
     Rule {
@@ -96,7 +96,7 @@ pub(super) const RULES: &[Rule] = &[
             concat!(
                 r"`\s*(?:/?(?:\w+/)+)?",
                 programs!(),
-                r"\b[^`]{0,60}`|`\w+\$\{?IFS|`\s*cat\s*<<<"
+                r"\b[^`]*`|`\w+\$\{?IFS|`\s*cat\s*<<<"
             ),
         ],
     },
@@ -107,7 +107,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "`echo 1`",
         places: GIVEN.and(Places::AGENT),
         patterns: &[
-            r"`[^`'\n]{1,60}`|\$\(|\$\{\w*\}|\$\{:|^\s*\$(?:SHELL|HOME|PATH|PWD|USER)\b|\$\{\s*\w+|\$\(\(|~[+-]\d*$|^!-?\d+!?-?\d*|^!!$|\{\s*,?\s*[\w-]+\s*(?:,\s*-?[\w/.-]+)+\s*\}",
+            r"`[^`'\n]+`|\$\(|\$\{\w*\}|\$\{:|^\s*\$(?:SHELL|HOME|PATH|PWD|USER)\b|\$\{\s*\w+|\$\(\(|~[+-]\d*$|^!-?\d+!?-?\d*|^!!$|\{\s*,?\s*[\w-]+\s*(?:,\s*-?[\w/.-]+)+\s*\}",
         ],
     },
     Rule {
@@ -179,9 +179,9 @@ pub(super) const RULES: &[Rule] = &[
         example: "for /f %a in (x) do echo %a",
         places: ALL,
         patterns: &[
-            r"\bfor\s+(?:/[a-z]\s+)*(?:['\x22\\]?[^%()]{0,60}\s*)?%%?\S{0,8}\s+in\s*\(",
-            r"\bfor\b[^%()]{0,60}%+[\w~@/-]*\s+in\s*\([^)]{0,80}\)\s*do\b",
-            r"\bif\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+\s+(?:\(|\w+)|defined\s+\w+\s+(?:\(|set|echo|goto|call)|errorlevel\s+\d|\(?\s*[%\x22!\[(]*\S{1,32}[%\x22!\])]*\s*\b(?:equ|neq|lss|leq|gtr|geq)\b\s*\S|\x22?[%!]\S{1,32}\s*==)",
+            r"\bfor\s+(?:/[a-z]\s+)*(?:['\x22\\]?[^%()]*\s*)?%%?\S*\s+in\s*\(",
+            r"\bfor\b[^%()]*%+[\w~@/-]*\s+in\s*\([^)]*\)\s*do\b",
+            r"\bif\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+\s+(?:\(|\w+)|defined\s+\w+\s+(?:\(|set|echo|goto|call)|errorlevel\s+\d|\(?\s*[%\x22!\[(]*\S+[%\x22!\])]*\s*\b(?:equ|neq|lss|leq|gtr|geq)\b\s*\S|\x22?[%!]\S+\s*==)",
         ],
     },
     Rule {
@@ -191,7 +191,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "if not exist x echo y",
         places: GIVEN.without(Places::PATH),
         patterns: &[
-            r"^\W*if\s+(?:/i\s+)?(?:not\s+)?(?:\(?exist\b|\(?defined\b|errorlevel\b|.{1,40}==|.{1,40}\b(?:equ|neq|lss|leq|gtr|geq)\b)",
+            r"^\W*if\s+(?:/i\s+)?(?:not\s+)?(?:\(?exist\b|\(?defined\b|errorlevel\b|.+==|.+\b(?:equ|neq|lss|leq|gtr|geq)\b)",
         ],
     },
     Rule {

@@ -73,7 +73,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "http://192.0.2.7/shell.php",
         places: Places::FIELDS.and(Places::PATH),
         patterns: &[
-            r"\b(?:https?|ftps?|sftp|tftp|gopher|dict|ldaps?|smb|jar|netdoc|php|file|phar|expect|data|glob|telnet|rmi|jndi|local_file|ogg|mailto|imap|pop3|smtp|svn|ssh2?|unix|ws|wss|cifs|ldapi|zip|zlib|rsync)\s*:\s*/{0,3}(?:[^\s/@]*@)?(?:\[?[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,}|\d{1,3}(?:\.\d{1,3}){1,3}|0x[0-9a-f]+|\d{8,10}|0\d+\.)",
+            r"\b(?:https?|ftps?|sftp|tftp|gopher|dict|ldaps?|smb|jar|netdoc|php|file|phar|expect|data|glob|telnet|rmi|jndi|local_file|ogg|mailto|imap|pop3|smtp|svn|ssh2?|unix|ws|wss|cifs|ldapi|zip|zlib|rsync)\s*:\s*/{0,3}(?:[^\s/@]*@)?(?:\[?[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,}|\d{1,3}(?:\.\d{1,3}){1,3}|0x[0-9a-f]+|\d+|0\d+\.)",
             r"\b(?:ftps?|sftp|tftp|gopher|dict|ldaps?|smb|jar|netdoc|php|file|phar|expect|glob|telnet|rmi|local_file|view-source|cifs|svn|ldapi|iris\.\w+|res)\s*:/{1,3}|^\s*(?:https?|ftps?|file)\S*\?\s*$|^\\\\[\w.]+\\|\bunix:\S{3,}\||^\s*//[\w.-]+\.\w+/",
             r"\b(?:https?|ftp)://\S+\.(?:php\d?|phtml|txt\?|jsp|aspx?|cgi|pl|py|sh|exe|ps1|js|jpg\?|gif\?|png\?|hta|bat|dll)\b|%(?:25)*(?:ftp|http)",
         ],
@@ -94,7 +94,7 @@ pub(super) const RULES: &[Rule] = &[
         places: Places::FIELDS.and(Places::PROSE),
         patterns: &[
             r"\b169\.254\.\d+\.\d+|\bmetadata\.(?:google|packet|azure|oraclecloud|tencentyun|goog)\b|\b(?:computemetadata|latest/(?:meta-data|user-data|dynamic|api/token)|metadata/v1|metadata/instance|opc/v\d/)\b|\b100\.100\.100\.200\b|\b192\.0\.0\.192\b|\[?fd00:ec2::254|\[::ffff:|\bkubernetes\.default\b|\bhost\.(?:docker|containers)\.internal\b|\brancher-metadata\b",
-            r"\b(?:https?|ftp|gopher|dict|wss?)\s*:\s*/{0,2}(?:[^\s/@]*@)?(?:localhost|localtest\.me|lvh\.me|127\.|0\.0\.0\.0|0x7f|2130706433|\[?::1?\]?|10\.\d+\.\d+\.\d+|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|[\w-]{1,40}(?:\.[\w-]{1,40}){0,4}\.(?:internal|local|localdomain|nip\.io|xip\.io|sslip\.io)\b)",
+            r"\b(?:https?|ftp|gopher|dict|wss?)\s*:\s*/{0,2}(?:[^\s/@]*@)?(?:localhost|localtest\.me|lvh\.me|127\.|0\.0\.0\.0|0x7f|2130706433|\[?::1?\]?|10\.\d+\.\d+\.\d+|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|[\w-]+(?:\.[\w-]+){0,4}\.(?:internal|local|localdomain|nip\.io|xip\.io|sslip\.io)\b)",
         ],
     },
     Rule {

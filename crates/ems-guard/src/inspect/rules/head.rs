@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "acunetix_wvs_security_test",
         places: Places::STRICT.and(Places::PROSE),
         patterns: &[
-            r"acunetix[_-]|\bburpcollaborator\b|\boastify\.com|\binteract\.sh\b|\boast\.(?:me|pro|live|site|online|fun)\b|\bnessustest\b|\bnikto\b.{0,10}\.html|\bappscan_|\bxss\.rocks\b|\bbxss\.me\b|\bxsshunter\b|\bdnslog\.cn\b|\bceye\.io\b",
+            r"acunetix[_-]|\bburpcollaborator\b|\boastify\.com|\binteract\.sh\b|\boast\.(?:me|pro|live|site|online|fun)\b|\bnessustest\b|\bnikto\b.*\.html|\bappscan_|\bxss\.rocks\b|\bbxss\.me\b|\bxsshunter\b|\bdnslog\.cn\b|\bceye\.io\b",
         ],
     },
     coded(

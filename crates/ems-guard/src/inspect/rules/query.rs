@@ -14,7 +14,7 @@ pub(super) const RULES: &[Rule] = &[
         places: FIELDS.and(Places::HEADER).and(Places::PROSE),
         patterns: &[
             r"(?:^|[\[{'\x22.,(]\s*)\$(?:eq|ne|n?in|[gl]te?|n?or|not|and|where|regex|options|exists|type|mod|text|all|size|elem_?match|expr|jsonschema|slice|meta|comment|lookup|match|project|group|unwind|function|accumulator|geowithin|geointersects|near(?:sphere)?|set|unset|inc|push|pull|rename|ne\w*)\b\s*['\x22\]:.]?",
-            r"\bdb\s*\.\s*(?:getcollection|collection|\w+\s*\.\s*(?:find|insert|remove|drop|update|count|aggregate))|\bthis\.\w+\s*(?:==|!=|\.match)|'\s*(?:\|\||&&)\s*(?:this\.|'?\w+'?\s*==)|\bmapreduce\b\s*\(|(?:\|\||&&)\s*['\x22\d]+\s*===?\s*['\x22\d]|;\s*return\b.{0,20}(?:true|1|==)|\$where\b",
+            r"\bdb\s*\.\s*(?:getcollection|collection|\w+\s*\.\s*(?:find|insert|remove|drop|update|count|aggregate))|\bthis\.\w+\s*(?:==|!=|\.match)|'\s*(?:\|\||&&)\s*(?:this\.|'?\w+'?\s*==)|\bmapreduce\b\s*\(|(?:\|\||&&)\s*['\x22\d]+\s*===?\s*['\x22\d]|;\s*return\b.*(?:true|1|==)|\$where\b",
         ],
     },
     Rule {
@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "admin)(|(password=*",
         places: FIELDS.and(Places::PROSE).and(Places::HEADER),
         patterns: &[
-            r"\)\s*\(\s*[|&!]|\)[|&!]\(|[*\w]\)\s*\(\s*\w+\s*(?:[~<>]?=|:=)|\(\s*[|&!]\s*\(\s*\w+\s*[~<>]?=|\(\w+=\*\)|\*\)\([|&!\w]+[~<>]?=|:\d+(?:\.\d+){3,}:=|\)\s*\(\s*\w+\s*[<>~]?=[^)]{0,20}$|\(objectclass\s*=|\)\(\w+=\*",
+            r"\)\s*\(\s*[|&!]|\)[|&!]\(|[*\w]\)\s*\(\s*\w+\s*(?:[~<>]?=|:=)|\(\s*[|&!]\s*\(\s*\w+\s*[~<>]?=|\(\w+=\*\)|\*\)\([|&!\w]+[~<>]?=|:\d+(?:\.\d+){3,}:=|\)\s*\(\s*\w+\s*[<>~]?=[^)]*$|\(objectclass\s*=|\)\(\w+=\*",
         ],
     },
     Rule {
@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "<!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/hosts\">]>",
         places: Places::ALL,
         patterns: &[
-            r"<!\s*entity\b|!entity\s+%?|<!\s*doctype\s+[^>]{0,60}(?:\[|\bsystem\b|\bpublic\b)|<!\s*(?:element|attlist|notation)\b|\bxi:include\b|xinclude\b.{0,40}href|\bxsi:(?:schemalocation|nonamespaceschemalocation)\s*=|<xsl:|xsl:(?:value-of|include|import|stylesheet)|\bpattern\s*=\s*['\x22]?\^|%\w+;\s*\]>",
+            r"<!\s*entity\b|!entity\s+%?|<!\s*doctype\s+[^>]*(?:\[|\bsystem\b|\bpublic\b)|<!\s*(?:element|attlist|notation)\b|\bxi:include\b|xinclude\b.*href|\bxsi:(?:schemalocation|nonamespaceschemalocation)\s*=|<xsl:|xsl:(?:value-of|include|import|stylesheet)|\bpattern\s*=\s*['\x22]?\^|%\w+;\s*\]>",
         ],
     },
     Rule {
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "x\r\nSet-Cookie: a=b",
         places: Places::ALL.without(Places::DOCUMENT.and(Places::PROSE)),
         patterns: &[
-            r"[\r\n]\W*(?:content-(?:type|length|encoding|security-policy)|set-cookie|location|refresh|transfer-encoding|host|cookie|x-[\w-]+|access-control-[\w-]+|proxy-[\w-]+|authorization|connection|link|remote-addr|status|[\w-]{3,20}-[\w-]{2,20})\s*:|[\r\n]\W*https?/\d|[\r\n]+\s*<\s*(?:html|head|body|script|!doctype|meta)",
+            r"[\r\n]\W*(?:content-(?:type|length|encoding|security-policy)|set-cookie|location|refresh|transfer-encoding|host|cookie|x-[\w-]+|access-control-[\w-]+|proxy-[\w-]+|authorization|connection|link|remote-addr|status|[\w-]+-[\w-]+)\s*:|[\r\n]\W*https?/\d|[\r\n]+\s*<\s*(?:html|head|body|script|!doctype|meta)",
             r"(?:^|[\r\n])?\b(?:get|post|head|options|connect|put|delete|trace|track|patch|propfind|proppatch|mkcol|copy|move|lock|unlock|subscribe)\s+\S+\s+https?/\d|\bhttps?/\d(?:\.\d)?\s+\d{3}\b",
             r"^[^\r\n]*\r\s*[\w-]+\s*:|\r\n?\s*refresh\s*:",
         ],
@@ -84,7 +84,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "jsessionid",
         places: Places::NAME,
         patterns: &[
-            r"^_{0,2}(?:\w{0,14}[._:-]?)?(?:sess(?:ion)?(?:[._-]?(?:id|token|key))?|sessid|sid)\w{0,20}$|^(?:cfid|cftoken|cfsid|cakephp|shiny[-_]token|laravel_session|\w*login_token|__secure-[\w.-]+|__host-[\w.-]+|\w*[._:-]sess(?:ion)?(?:[._-]\w+)*)$",
+            r"^_{0,2}(?:\w*[._:-]?)?(?:sess(?:ion)?(?:[._-]?(?:id|token|key))?|sessid|sid)\w*$|^(?:cfid|cftoken|cfsid|cakephp|shiny[-_]token|laravel_session|\w*login_token|__secure-[\w.-]+|__host-[\w.-]+|\w*[._:-]sess(?:ion)?(?:[._-]\w+)*)$",
         ],
     },
 ];

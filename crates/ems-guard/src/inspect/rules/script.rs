@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         places: ALL.and(Places::DOCUMENT),
         patterns: &[
             r"<[\s/\x00:]*(?:\w+:\s*)?(?:script|iframe|frameset|applet|embed|object|svg|vmlframe|xss|isindex|importimplementation|math|noscript|portal|marquee|bgsound|layer|ilayer|xml|blink|keygen|animate|set\s+attributename)(?:$|[\s/>:;=\x22'(?+])",
-            r"<\s*(?:meta|link|base|style|form|input|button|select|textarea|video|audio|img|image|body|details|body|table|html|frame|a|p|div|span|x|input|font|source|picture|dialog|label|title|template|center|br|hr|b|i|u|li|ul|td|tr|th|h[1-6]|object|v|o|marquee)\b[\s/'\x22][^>]{0,200}=",
+            r"<\s*(?:meta|link|base|style|form|input|button|select|textarea|video|audio|img|image|body|details|body|table|html|frame|a|p|div|span|x|input|font|source|picture|dialog|label|title|template|center|br|hr|b|i|u|li|ul|td|tr|th|h[1-6]|object|v|o|marquee)\b[\s/'\x22][^>]*=",
             r"<\s*/?\s*(?:script|style|title|textarea|iframe|svg|noembed|noscript|xmp)\s*>",
             r"<\?\s*(?:import|xml-stylesheet)\b|<!--\s*#\s*(?:exec|include|echo|set|config|printenv)\b|<!\[cdata\[\s*<",
         ],
@@ -35,11 +35,11 @@ pub(super) const RULES: &[Rule] = &[
         example: "<b>x</b>",
         places: GIVEN.without(Places::PATH).and(Places::PATH),
         patterns: &[
-            r"<\s*/?\s*(?:html|body|head|meta|link|base|style|form|input|button|img|image|video|audio|font|table|div|span|title|center|pre|b|i|u|h1|br|a|p)\b[^<]{0,60}>",
+            r"<\s*/?\s*(?:html|body|head|meta|link|base|style|form|input|button|img|image|video|audio|font|table|div|span|title|center|pre|b|i|u|h1|br|a|p)\b[^<]*>",
             r"<\W{0,3}(?:s\W?c\W?r\W?i\W?p\W?t|f\W?o\W?r\W?m|s\W?t\W?y\W?l\W?e|i\W?f\W?r\W?a\W?m\W?e|e\W?m\W?b\W?e\W?d|o\W?b\W?j\W?e\W?c\W?t|m\W?e\W?t\W?a|i\W?m\W?g)\b",
-            r"<[\w\x22'/\s:!-]{0,20}\bon\w{2,45}[\s/]*=|<\s*\w+\s+(?:src|href|style|background|data|action|formaction|code|classid|lowsrc|dynsrc)\s*=",
-            r"<\s*base\b.{0,30}href|<\s*link\b.{0,30}href|<\s*meta\b.{0,30}(?:http-equiv|charset)|<\s*object\b.{0,30}(?:type|data|codebase|archive)",
-            r"[\xbc\xa2]\s*/?\s*[a-z]{1,12}[^\xbc\xbe]{0,60}\xbe",
+            r"<[\w\x22'/\s:!-]*\bon\w+[\s/]*=|<\s*\w+\s+(?:src|href|style|background|data|action|formaction|code|classid|lowsrc|dynsrc)\s*=",
+            r"<\s*base\b.*href|<\s*link\b.*href|<\s*meta\b.*(?:http-equiv|charset)|<\s*object\b.*(?:type|data|codebase|archive)",
+            r"[\xbc\xa2]\s*/?\s*[a-z]+[^\xbc\xbe]*\xbe",
         ],
     },
     Rule {
@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "\" onmouseover=alert(1)",
         places: ALL,
         patterns: &[
-            r"['\x22<`/;][^>=]{0,40}[\s/'\x22`;+]on[a-z]{3,45}\s*=\s*[\w'\x22`({/\\&\[]",
+            r"['\x22<`/;][^>=]*[\s/'\x22`;+]on[a-z]+\s*=\s*[\w'\x22`({/\\&\[]",
             r"\bon(?:abort|blur|change|click|copy|cut|dblclick|drag\w*|drop|error|focus\w*|hashchange|input|invalid|key(?:down|press|up)|load\w*|message|mouse\w+|page\w+|paste|pointer\w+|popstate|progress|reset|resize|scroll\w*|search|select\w*|show|submit|toggle|touch\w+|unload|wheel|animation\w+|transition\w+|begin|end|repeat|start|finish|canplay\w*|play\w*|ended|beforeunload|beforeinput|before\w+|after\w+|webkit\w+|cuechange|auxclick|contextmenu)\s*=\s*['\x22`]?\s*(?:[a-z$_.]+\s*[(\[`=]|javascript|&#|\\|\{|['\x22`])",
         ],
     },
@@ -60,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "  onload= ",
         places: GIVEN.without(Places::HEADER).and(Places::REFERER),
         patterns: &[
-            r"(?:^|[\s'\x22`/;>\x0b\x0c])on[a-z]{3,50}[\s\x0b\x0c]*=",
+            r"(?:^|[\s'\x22`/;>\x0b\x0c])on[a-z]+[\s\x0b\x0c]*=",
             r"['\x22]\s*(?:formaction|srcdoc|autofocus|xlink:href|srcset|style|background)\s*=",
         ],
     },
@@ -71,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "javascript:alert(1)",
         places: ALL,
         patterns: &[
-            r"j[\s\\]*a[\s\\]*v[\s\\]*a[\s\\]*s[\s\\]*c[\s\\]*r[\s\\]*i[\s\\]*p[\s\\]*t[\s\\]*:\s*(?:[\w'\x22`\[(/%$!+~{-].{0,40}[(=`\[/]|$)",
+            r"j[\s\\]*a[\s\\]*v[\s\\]*a[\s\\]*s[\s\\]*c[\s\\]*r[\s\\]*i[\s\\]*p[\s\\]*t[\s\\]*:\s*(?:[\w'\x22`\[(/%$!+~{-].*[(=`\[/]|$)",
             r"\b(?:vbscript|livescript|mocha|wscript|view-source|mhtml)\s*:\s*[\w(]|\bdata\s*:\s*(?:text/(?:html|xml|javascript|plain|x?html)|image/svg|application/(?:x?html|xml|javascript))",
             r"\bfeed:javascript|\bjar:https?:|&tab;|&newline;",
         ],
@@ -96,7 +96,7 @@ pub(super) const RULES: &[Rule] = &[
             r"\bdocument\s*(?:\)\s*)?(?:\.\s*(?:cookie|domain|location|write(?:ln)?|body|forms|referrer|documentelement|getelement\w*|queryselector\w*|createelement|url|title\s*=|innerhtml|implementation|execcommand|baseuri)\b|\[\s*['\x22/])",
             r"\b(?:window|self|top|parent|frames|globalthis|this)\s*\[\s*(?:['\x22`/]|\w+\s*[+(])|\bwindow\s*\.\s*(?:location|open|alert|name|onerror|eval|atob|settimeout|document|top|frames|parent)",
             r"\b(?:string|s)\s*\.\s*fromcharcode\b|\.\s*(?:innerhtml|outerhtml|insertadjacenthtml|srcdoc)\b|\blocation\s*\.\s*(?:href|hash|replace|assign)\s*[=(]|\b(?:local|session)storage\b\s*[.\[]|\bxmlhttprequest\b|\bnavigator\.sendbeacon|\$\.(?:getscript|globaleval|ajax)\b",
-            r"\.\s*cookie\s*;\s*(?:expires|domain|path)\s*=|\bcookie\b[^=]{0,30};\s*(?:expires|domain)\s*=|\.addimport\b",
+            r"\.\s*cookie\s*;\s*(?:expires|domain|path)\s*=|\bcookie\b[^=]*;\s*(?:expires|domain)\s*=|\.addimport\b",
         ],
     },
     Rule {
@@ -107,7 +107,7 @@ pub(super) const RULES: &[Rule] = &[
         places: GIVEN.and(Places::REFERER),
         patterns: &[
             r"\b(?:alert|confirm|prompt|eval|fetch|atob|btoa|settimeout|setinterval|setimmediate|importscripts|execscript|unescape|decodeuri\w*|print)\s*(?:\(|`|\.\s*(?:call|apply|bind)|\?\.)",
-            r"\bnew\s+(?:function|image|worker|xmlhttprequest|activexobject|eventsource|websocket|promise|proxy)\b\s*\(?|\bimport\s*(?:\(|\{|\*|['\x22])|\bfunction\s*\w*\s*\([^)]{0,40}\)\s*\{|=>\s*[\w{(]+\s*[(.`]",
+            r"\bnew\s+(?:function|image|worker|xmlhttprequest|activexobject|eventsource|websocket|promise|proxy)\b\s*\(?|\bimport\s*(?:\(|\{|\*|['\x22])|\bfunction\s*\w*\s*\([^)]*\)\s*\{|=>\s*[\w{(]+\s*[(.`]",
             r"\b(?:reflect|object|array|math|json)\s*\.\s*(?:construct|apply|assign|defineproperty|from|parse)\s*\(|\bconsole\s*(?:\.\s*\w+\s*\(|\[)",
         ],
     },
@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "';alert(1)//",
         places: ALL,
         patterns: &[
-            r"(?:['\x22`;>)}\]+-]|^)\s*(?:alert|confirm|prompt|eval|settimeout|setinterval|fetch)\s*(?:\(\s*(?:['\x22`\d/\\]|document|window|atob|string|name|this|location|\))|`[^`]{0,40}`)",
+            r"(?:['\x22`;>)}\]+-]|^)\s*(?:alert|confirm|prompt|eval|settimeout|setinterval|fetch)\s*(?:\(\s*(?:['\x22`\d/\\]|document|window|atob|string|name|this|location|\))|`[^`]*`)",
             r"\bimport\s*\{\s*\w+[\w\s,]*\}\s*from\s*['\x22]|\.\s*constructor\s*(?:\.\s*constructor|\()|\$\{\s*(?:alert|eval|confirm|prompt)\b",
         ],
     },
@@ -129,7 +129,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "style=width:expression(alert(1))",
         places: STRICT.and(Places::PROSE),
         patterns: &[
-            r"@\W{0,2}i\W{0,2}m\W{0,2}p\W{0,2}o\W{0,2}r\W{0,2}t\s*(?:['\x22\\]|url)|-moz-binding|\bbehaviou?r\s*:\s*url|:\s*expression\s*\(|\bstyle\s*=\s*['\x22]?[^>]{0,80}(?:expression|url)\s*\(|[:;]\s*(?:background(?:-image)?\s*:)?[^:;]{0,20}url\s*\(\s*['\x22]?\s*(?:javascript|data|vbscript)",
+            r"@\W{0,2}i\W{0,2}m\W{0,2}p\W{0,2}o\W{0,2}r\W{0,2}t\s*(?:['\x22\\]|url)|-moz-binding|\bbehaviou?r\s*:\s*url|:\s*expression\s*\(|\bstyle\s*=\s*['\x22]?[^>]*(?:expression|url)\s*\(|[:;]\s*(?:background(?:-image)?\s*:)?[^:;]*url\s*\(\s*['\x22]?\s*(?:javascript|data|vbscript)",
         ],
     },
     Rule {

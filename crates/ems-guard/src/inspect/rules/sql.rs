@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         looks_for: "the words UNION SELECT in a field that is no prose",
         example: "union select",
         places: FIELDS,
-        patterns: &[r"\bunion\b\W{1,8}(?:all\W+|distinct\w*\W+)?select\b"],
+        patterns: &[r"\bunion\b\W+(?:all\W+|distinct\w*\W+)?select\b"],
     },
     Rule {
         id: "sql-tautology",
@@ -43,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "1234 OR 1=1",
         places: ALL,
         patterns: &[
-            r"(?:\b(?:or|and|xor|having|where)\b|\|\||&&)\s*\(*\s*(?:not\s+|!)?\(*(?:'[^']{0,16}'?|\x22[^\x22]{0,16}\x22?|-?\d+)\s*\)*\s*(?:<=>|[<>!]?=|<>|[<>]|(?:not\s+)?(?:like|regexp|rlike|between|in)\b)\s*\(*\s*(?:['\x22]|-?\d|\(|null\b|select\b)",
+            r"(?:\b(?:or|and|xor|having|where)\b|\|\||&&)\s*\(*\s*(?:not\s+|!)?\(*(?:'[^']*'?|\x22[^\x22]*\x22?|-?\d+)\s*\)*\s*(?:<=>|[<>!]?=|<>|[<>]|(?:not\s+)?(?:like|regexp|rlike|between|in)\b)\s*\(*\s*(?:['\x22]|-?\d|\(|null\b|select\b)",
             r"['\x22]\s*\)*\s*(?:\b(?:or|and|xor)\b|\|\||&&)\s*\(*\s*(?:not\s+|!)?\w+\s*(?:\(|[<>!]?=|<>|like\b|is\s+(?:not\s+)?null)",
             r"\b(?:or|and)\s+(?:true|false|not\s+(?:true|false)|\d+)\s*(?:--|#|/\*|;)|['\x22)\d]\s*\b(?:or|and)\s+(?:true|false)\s*$",
         ],
@@ -80,11 +80,11 @@ pub(super) const RULES: &[Rule] = &[
             r"\b(?:alter|create|drop|truncate)\s+(?:or\s+replace\s+)?(?:table|database|function|view|index|trigger|procedure|schema|user|login)\s+\W?\w",
             r"\binsert\s+(?:ignore\s+|low_priority\s+)?into\b\W*\w+\W*(?:\(|values|select|set)|\bdelete\s+from\s+\W?\w+\W?\s*(?:where|limit|;|--|#|/\*)|\bupdate\s+\W?\w+\W?\s+set\s+\W?\w+\W?\s*=",
             r"\bselect\b\W{0,6}(?:\*|distinct\b|top\s+\d|all\b|@|\w+\s*\(|'|\x22|\d+\s*,|0x|/\*|-?\d+$|-?\d+\s*(?:--|#|;|from\b|where\b))",
-            r"\bselect\b[\w\s,.*()`'\x22@+-]{1,80}\bfrom\b\W*\w+\W*(?:$|where\b|limit\b|order\b|group\b|union\b|having\b|as\b|join\b|into\b|;|--|#|/\*|,|\))",
+            r"\bselect\b[\w\s,.*()`'\x22@+-]+\bfrom\b\W*\w+\W*(?:$|where\b|limit\b|order\b|group\b|union\b|having\b|as\b|join\b|into\b|;|--|#|/\*|,|\))",
             r"\b(?:select|having|from)\b\W*\(\s*(?:select\b|user|version|database|current_)",
-            r"\bgroup\s+by\b.{0,60}?\bhaving\b|\bhaving\s+(?:\w+\s*[<>=]|\d|count\s*\()|\border\s+by\s+\d+\s*(?:--|#|,|$)|\bprocedure\s+analyse\b|\binto\s+(?:out|dump)file\b|\blimit\s+\d+\s*(?:,|offset)\s*\d|\bcase\s+when\b|\bwaitfor\s+delay\b|\bexec(?:ute)?\s+(?:xp_|sp_|master\b)|\bload\s+data\b.{0,20}\binfile\b",
-            r"\bselect[-~@^\\\w.()`'\x22]{1,24}from\W?[`'\x22\w]",
-            r"\)\s*(?:like|rlike|regexp|in)\s*\(|\bif\s*\(\s*(?:\d|\w+\s*\()[^)]{0,30}\)?\s*[=<>,]|\bif\s*\(\s*select\b|\bselect\s+if\s*\(",
+            r"\bgroup\s+by\b.*?\bhaving\b|\bhaving\s+(?:\w+\s*[<>=]|\d|count\s*\()|\border\s+by\s+\d+\s*(?:--|#|,|$)|\bprocedure\s+analyse\b|\binto\s+(?:out|dump)file\b|\blimit\s+\d+\s*(?:,|offset)\s*\d|\bcase\s+when\b|\bwaitfor\s+delay\b|\bexec(?:ute)?\s+(?:xp_|sp_|master\b)|\bload\s+data\b.*\binfile\b",
+            r"\bselect[-~@^\\\w.()`'\x22]+from\W?[`'\x22\w]",
+            r"\)\s*(?:like|rlike|regexp|in)\s*\(|\bif\s*\(\s*(?:\d|\w+\s*\()[^)]*\)?\s*[=<>,]|\bif\s*\(\s*select\b|\bselect\s+if\s*\(",
             r"\W\bas\s*[`'\x22]\w*[`'\x22]?\s+from\b|`\s*(?:regexp|like|rlike|between)\s|\bcreate\s+table\s+\w|\bexecute\s+immediate\b|\bexec\s*\(\s*@|\bdeclare\s*@\w|unionselect|\b1\.e\.\w",
             r"^['\x22]?\w*['\x22]\s*(?:!=|<>|<=>|=)\s*['\x22]\w",
         ],
@@ -149,7 +149,7 @@ pub(super) const RULES: &[Rule] = &[
         patterns: &[
             r"\b(?:extractvalue|updatexml|xmltype|name_const|load_file|group_concat|concat_ws|concat|char|chr|ascii|ord|substring|substr|mid|hex|unhex|make_set|elt|convert|cast|ifnull|nullif|coalesce|count|iif|if)\s*\(\s*(?:\(?\s*select\b|0x[0-9a-f]{2}|@@|(?:user|version|database|current_user|system_user|session_user)\s*\(|(?:concat|char|chr|ascii|ord|substring|substr|mid|hex|cast|convert)\s*\()",
             r"(?:char|chr|nchar)\s*\(\s*\d{1,3}\s*\)\s*(?:\|\||\+|,|%2b)",
-            r"\bunion\W+\(?\W*select|\bselect\W+(?:\*|\w+\s*\(.{0,40}\))\W+from\W+\w|\(\s*select\b\W*(?:\w+\s*\(|\*|case\b|\w+(?:\s*,\s*\w+)*\s+from\b)",
+            r"\bunion\W+\(?\W*select|\bselect\W+(?:\*|\w+\s*\(.*\))\W+from\W+\w|\(\s*select\b\W*(?:\w+\s*\(|\*|case\b|\w+(?:\s*,\s*\w+)*\s+from\b)",
         ],
     },
     Rule {
@@ -159,7 +159,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "admin'--",
         places: FIELDS.and(Places::PROSE),
         patterns: &[
-            r"^[\w@.+%:/ -]{0,60}['\x22`]\s*\)*\s*(?:--|#|/\*|;\s*(?:--|#|/\*|$|\x00))",
+            r"^[\w@.+%:/ -]*['\x22`]\s*\)*\s*(?:--|#|/\*|;\s*(?:--|#|/\*|$|\x00))",
             r"(?:^|\w)['\x22`]\s*\)*\s*;?\s*--\s*[-+]?\s*$",
             r"^\s*['\x22`]\s*(?:\)|=|\+|\|\||&&|\^|-|\*|/|<|>|like\b|or\b|and\b|is\b|in\b|limit\b|order\b|group\b|having\b|union\b|select\b|;)[^\w]{0,6}(?:$|['\x22`\d(@#-])",
             r"['\x22]\s*(?:\|\||\+)\s*(?:\(?\s*select\b|(?:utl_|dbms_|xmltype|chr?\(|sleep|to_char)|['\x22]\s*(?:\|\||\+))",
