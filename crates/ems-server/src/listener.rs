@@ -16,6 +16,7 @@ mod drain;
 mod exchange;
 mod head;
 mod proxy_protocol;
+mod sieve;
 mod watch;
 
 use std::{

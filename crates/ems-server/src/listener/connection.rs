@@ -29,6 +29,7 @@ use super::{
     drain::Drain,
     exchange::Exchange,
     proxy_protocol,
+    sieve::Sieve,
     watch::{Deadlines, Watched},
 };
 use crate::{config, forwarded::is_trusted};
@@ -187,7 +188,7 @@ impl<S: HttpService> Server<S> {
             pace: self.pace,
             activity: Arc::clone(&activity),
         };
-        let dressed = Dressed::new(watched, exchange.refuse());
+        let dressed = Dressed::new(Sieve::new(watched), exchange.refuse());
         let mut connection = pin!(
             self.protocol
                 .serve_connection(TokioIo::new(dressed), exchange)

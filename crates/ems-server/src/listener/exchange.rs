@@ -9,7 +9,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
@@ -21,6 +21,7 @@ use super::{
     activity::{Activity, InFlight},
     bare::Refuse,
     deadline::Pace,
+    head::{self, HeadFault},
 };
 
 /// The service as one connection sees it.
@@ -40,7 +41,13 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Exchange<S> 
         let in_flight = self.activity.begin();
         let mut request = request.map(|body| PacedBody::new(Either::Left(body), self.pace));
         request.extensions_mut().insert(self.peer);
+        let ambiguous = head::is_ambiguous(&request);
+        if ambiguous {
+            request.extensions_mut().insert(HeadFault::Unreadable);
+        }
         Answer {
+            // HTTP/2 knows no such word, and has no rest that could be read differently.
+            closes: ambiguous && request.version() < Version::HTTP_2,
             response: self.service.clone().oneshot(request),
             in_flight: Some(in_flight),
         }
@@ -72,6 +79,8 @@ pin_project! {
         #[pin]
         response: Oneshot<S, Request<RequestBody>>,
         in_flight: Option<InFlight>,
+        // Whether the connection ends with it.
+        closes: bool,
     }
 }
 
@@ -80,10 +89,14 @@ impl<S: HttpService> Future for Answer<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = match ready!(this.response.poll(cx)) {
+        let mut response = match ready!(this.response.poll(cx)) {
             Ok(response) => response,
             Err(never) => match never {},
         };
+        if *this.closes {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         let mut in_flight = this.in_flight.take();
         Poll::Ready(Ok(response.map(|body| {
             if let Some(in_flight) = &mut in_flight {

@@ -1,11 +1,25 @@
 //! Bounds on a request's head that are answered with a problem document.
 //!
 //! hyper has bounds of its own, above these (see `connection.rs`). What is past them, or cannot be
-//! read at all, never becomes a request: `bare.rs` answers it.
+//! read at all, never becomes a request: `bare.rs` answers it. Nor does what can be read in two ways.
 
-use http::{HeaderMap, Uri};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header,
+    uri::{Authority, Scheme},
+};
 
 use crate::config::Server;
+
+/// Fields of which two readers may take one each. Of credentials, too, there may be one; they have
+/// an error of their own.
+const SINGLE: [HeaderName; 6] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::EXPECT,
+    HeaderName::from_static("idempotency-key"),
+];
 
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +38,7 @@ pub enum HeadFault {
     TooManyFields,
     /// `server.header_bytes`: 431.
     TooLarge,
-    /// It is no head of HTTP/1.1: 400.
+    /// It is no head of HTTP/1.1, or can be read in two ways: 400.
     Unreadable,
 }
 
@@ -60,6 +74,40 @@ impl HeadLimits {
     }
 }
 
+/// Whether a head can be read in two ways: fields said twice, no host or two (RFC 9112 §3.2).
+pub(super) fn is_ambiguous<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let twice = |name| headers.get_all(name).iter().nth(1).is_some();
+    if headers.len() > headers.keys_len() && SINGLE.iter().any(twice) {
+        return true;
+    }
+    match headers.get(header::HOST) {
+        None => request.version() == Version::HTTP_11,
+        Some(host) => !is_host_of(host, request.uri()),
+    }
+}
+
+/// Whether a Host field is one, and the target's own where that has one.
+fn is_host_of(host: &HeaderValue, target: &Uri) -> bool {
+    let Some(named) = target.authority() else {
+        // Empty where the target has none to give (RFC 9110 §7.2).
+        return host.is_empty() || authority(host).is_some();
+    };
+    let default = match target.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP => 80,
+        _ => 443,
+    };
+    let port = |of: &Authority| of.port_u16().unwrap_or(default);
+    authority(host).is_some_and(|host| {
+        host.host().eq_ignore_ascii_case(named.host()) && port(&host) == port(named)
+    })
+}
+
+fn authority(host: &HeaderValue) -> Option<Authority> {
+    let authority = Authority::try_from(host.as_bytes()).ok()?;
+    (!authority.as_str().contains('@')).then_some(authority)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +138,48 @@ mod tests {
             check("/2345678", &[("abcdef", "1234567")]),
             Err(HeadFault::TooLarge)
         );
+    }
+
+    #[test]
+    fn a_head_that_can_be_read_in_two_ways_is_told_from_a_plain_one() {
+        let is_ambiguous = |target: &str, fields: &[(&str, &str)]| {
+            let mut request = Request::builder().uri(target);
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            is_ambiguous(&request.body(()).unwrap())
+        };
+        let host = ("host", "ems.example");
+        for (target, fields) in [
+            ("/", &[host][..]),
+            ("/", &[("host", "")]),
+            ("/", &[("host", "[::1]:8000")]),
+            ("/", &[host, ("accept", "a/b"), ("accept", "c/d")]),
+            ("https://EMS.example/", &[host]),
+            ("http://ems.example:80/", &[host]),
+            ("https://ems.example/", &[("host", "ems.example:443")]),
+        ] {
+            assert!(!is_ambiguous(target, fields), "{target} {fields:?}");
+        }
+        for (target, fields) in [
+            ("/", &[][..]),
+            ("/", &[host, host]),
+            ("/", &[("host", "a b")]),
+            ("/", &[("host", "a/b")]),
+            ("/", &[("host", "user@ems.example")]),
+            ("http://other.example/", &[host]),
+            ("http://ems.example:81/", &[host]),
+            ("http://ems.example/", &[("host", "")]),
+            (
+                "/",
+                &[host, ("content-type", "a/b"), ("content-type", "a/b")],
+            ),
+            (
+                "/",
+                &[host, ("idempotency-key", "1"), ("idempotency-key", "2")],
+            ),
+        ] {
+            assert!(is_ambiguous(target, fields), "{target} {fields:?}");
+        }
     }
 }
