@@ -3,8 +3,9 @@
 //!
 //! A connection passes: a free place (`accept`), its address's share (`addresses`), the PROXY header
 //! (`proxy_protocol`) and the TLS handshake in one deadline, then HTTP/1.1 or HTTP/2 (`connection`)
-//! under deadlines for heads, idleness and slow readers (`watch`) and for bodies (`deadline`). When
-//! told to stop it lets requests in flight finish (`drain`).
+//! of which abuse is held back (`sieve`), under deadlines for heads, idleness and slow readers
+//! (`watch`) and for bodies (`deadline`). When told to stop it lets requests in flight finish
+//! (`drain`).
 
 mod accept;
 mod activity;

@@ -1,5 +1,12 @@
 //! Too much, and what answers show: rate windows are exact, and every answer, whatever became of
-//! its request, carries the header fields that protect its reader.
+//! its request, carries the header fields that protect its reader. Below: abuse of HTTP itself, by
+//! hand over real sockets, with others answered meanwhile.
+
+mod flood;
+mod frames;
+mod heads;
+mod slow;
+mod wire;
 
 use ems_core::role::Role;
 use ems_testkit::{Answer, Caller, TestServer};
