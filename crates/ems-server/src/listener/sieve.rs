@@ -154,9 +154,70 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Sieve<I> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
     use tokio::io::AsyncReadExt;
 
     use super::*;
+
+    /// Pieces of which requests and frames are made, and what may stand between them.
+    const PIECES: [&[u8]; 26] = [
+        PREFACE,
+        b"PRI * ",
+        b"GET / HTTP/1.1\r\n",
+        b"Host: x\r\n",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"transfer-encoding: gzip\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b"5\r\n",
+        b"5;x=y\r\n",
+        b"5 \r\n",
+        b"0\r\n",
+        b"hello",
+        b"hello\r\n",
+        b"0000000000000000000000000000000000000000000000000000",
+        b"Content-Length: ",
+        b":",
+        b"\0\0\x08\x06\0\0\0\0\0........",
+        b"\0\0\x02\x01\x05\0\0\0\x01\x82\x86",
+        b"\0\0\x01\x01\0\0\0\0\x03\x82",
+        b"\0\0\0\x09\0\0\0\0\x03",
+        b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08",
+        b"\0\0\0\0\0\0\0\0\x01",
+    ];
+
+    /// Where a stream that comes so many bytes at a time is cut.
+    fn cut_of(bytes: &[u8], step: usize) -> Option<Cut> {
+        let mut stage = Stage::Beginning(0);
+        let mut before = 0;
+        bytes.chunks(step).find_map(|come| {
+            let cut = stage.look(come);
+            let keep = before;
+            before += come.len();
+            cut.map(|cut| Cut {
+                keep: keep + cut.keep,
+                ..cut
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn how_a_stream_is_cut_up_decides_nothing(
+            pieces in vec(select(&PIECES[..]), 0..12),
+            times in 1..60_usize,
+            step in 1..40_usize,
+        ) {
+            let mut bytes = pieces.concat().repeat(times);
+            if pieces.len() % 2 == 0 {
+                bytes.splice(0..0, PREFACE.iter().copied());
+            }
+            prop_assert_eq!(cut_of(&bytes, step), cut_of(&bytes, usize::MAX));
+        }
+    }
 
     /// What hyper would read of a client that sends `bytes`, `step` at a time.
     async fn seen(bytes: &[u8], step: usize) -> Vec<u8> {
