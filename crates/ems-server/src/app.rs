@@ -65,7 +65,7 @@ pub struct App {
     /// The bounds of a request's head.
     pub heads: HeadLimits,
     /// How requests are inspected.
-    pub inspections: Inspections,
+    pub inspections: Arc<Inspections>,
     /// What holds the root key.
     pub root_source: RootSource,
     /// Single sign-on, if there is any.
@@ -139,7 +139,7 @@ impl App {
             shipped: receivers.shipped,
             door: Door::new(store.clone(), limiter.clone(), door(&settings)),
             jumps: Jumps::new(settings.guard.reading_jump.get().unwrap_or(0)),
-            inspections: Inspections::new(&settings.guard),
+            inspections: Arc::new(Inspections::new(&settings.guard)),
             limiter,
             clock,
             metrics,

@@ -4,7 +4,7 @@
 //! A request that is blocked is told as `suspicious_pattern` with the rules, never with the text;
 //! the answer says nothing of either.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{body::Body, extract::Request};
 use bytes::Bytes;
@@ -32,6 +32,9 @@ const MOST_SCORED: u32 = 10;
 /// Fields that hold secrets, on the routes that take them.
 const SECRETS: [&str; 5] = ["password", "current", "new", "otp", "refresh_token"];
 
+/// A stranger's body above this is judged on a thread of its own: one made of pieces of attacks takes
+/// microseconds a byte, and no other request may wait for it.
+const INLINE_BYTES: usize = 4096;
 /// Where a provider of identities sends browsers back. What it puts into the query is its own matter,
 /// such as the name of its session; of it we take three opaque texts, each held against what we know.
 const CALLBACK: &str = "/api/v1/auth/sso/callback";
@@ -141,7 +144,7 @@ pub(crate) async fn heed(
 /// stranger is left as it is: whoever reads it refuses it.
 pub(crate) async fn stranger(
     app: &App,
-    route: &str,
+    route: &'static str,
     parts: &Parts,
     body: Body,
 ) -> Result<(Body, Charge, Option<Report>), Problem> {
@@ -153,18 +156,25 @@ pub(crate) async fn stranger(
         return Ok((body, Charge::default(), None));
     }
     let (bytes, charge) = body::read_anonymous(app, body).await?;
-    let report = app.inspections.judge(route, |inspection| {
-        if parts.method == Method::GET || parts.method == Method::HEAD {
-            inspection.bodied();
-        }
-        let media_type = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .map(http::HeaderValue::as_bytes);
-        let secret = is_secret(route);
-        inspection.skip(if secret { &SECRETS } else { &[] });
-        inspection.body(media_type, &bytes);
-    });
+    let bodied = parts.method == Method::GET || parts.method == Method::HEAD;
+    let media_type = parts.headers.get(header::CONTENT_TYPE).cloned();
+    let (inspections, judged) = (Arc::clone(&app.inspections), bytes.clone());
+    let judge = move || {
+        inspections.judge(route, |inspection| {
+            if bodied {
+                inspection.bodied();
+            }
+            inspection.skip(if is_secret(route) { &SECRETS } else { &[] });
+            let media_type = media_type.as_ref().map(http::HeaderValue::as_bytes);
+            inspection.body(media_type, &judged);
+        })
+    };
+    let report = if bytes.len() > INLINE_BYTES {
+        let judged = tokio::task::spawn_blocking(judge).await;
+        judged.map_err(|error| Problem::internal(error.to_string()))?
+    } else {
+        judge()
+    };
     Ok((Body::from(bytes), charge, report))
 }
 
