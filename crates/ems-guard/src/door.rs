@@ -273,10 +273,14 @@ impl Door {
         bans::load(&self.bans, &self.store, now).await
     }
 
-    /// The window of an address's failures.
+    /// The window of an address's failures; none for one that is never shut out.
     fn failures(&self, address: IpAddr) -> Option<Window> {
         let limit = self.options.failed_logins;
-        let key = Key::of_stranger(format!("fail:{}", Network::of(address)));
+        let network = Network::of(address);
+        if self.bans.is_spared(network) {
+            return None;
+        }
+        let key = Key::of_stranger(format!("fail:{network}"));
         let length = self.options.failed_login_window;
         window(key, limit, length)
     }

@@ -205,6 +205,8 @@ fn loosen_rows(operation: &mut Map<String, Value>) {
 /// The refusals that an operation can answer by its kind.
 fn statuses(row: &Row, has_body: bool) -> Vec<StatusCode> {
     let mut all = vec![
+        // An address that is shut out, or what looks like an attack, on whatever route.
+        StatusCode::FORBIDDEN,
         StatusCode::NOT_ACCEPTABLE,
         StatusCode::URI_TOO_LONG,
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -217,9 +219,6 @@ fn statuses(row: &Row, has_body: bool) -> Vec<StatusCode> {
             StatusCode::UNAUTHORIZED,
             StatusCode::TOO_MANY_REQUESTS,
         ]);
-    }
-    if matches!(row.need, Need::Permission(_) | Need::Owner) {
-        all.push(StatusCode::FORBIDDEN);
     }
     // A meter that is named in the query is found or not just as one in the path.
     if row.path.contains('{') || row.path.starts_with("/api/v1/analytics/") {

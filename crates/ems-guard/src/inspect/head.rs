@@ -3,8 +3,8 @@
 use super::{Inspection, Places, body, decode, rules::Places as P};
 
 /// Methods that resources have.
-const METHODS: [&str; 8] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
+const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY",
 ];
 /// The longest name of a parameter.
 const LONGEST_NAME: usize = 100;
