@@ -9,7 +9,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::{body::Body, extract::Request};
 use bytes::Bytes;
 use ems_api::ErrorCode;
-use ems_core::policy::TABLE;
+use ems_core::policy::{TABLE, need};
 use ems_guard::{
     Act,
     door::Finding,
@@ -156,7 +156,9 @@ pub(crate) async fn stranger(
         return Ok((body, Charge::default(), None));
     }
     let (bytes, charge) = body::read_anonymous(app, body).await?;
-    let bodied = parts.method == Method::GET || parts.method == Method::HEAD;
+    // A method that the route does not have is answered as that.
+    let absent = TABLE.iter().any(|row| row.path == route) && need("GET", route).is_none();
+    let bodied = !absent && (parts.method == Method::GET || parts.method == Method::HEAD);
     let media_type = parts.headers.get(header::CONTENT_TYPE).cloned();
     let (inspections, judged) = (Arc::clone(&app.inspections), bytes.clone());
     let judge = move || {
