@@ -12,8 +12,11 @@ mod rules;
 mod user;
 mod user_changes;
 
-use ems_core::audit::Change;
-use ems_store::{Expect, Record, RecordChange, Store, Table};
+use ems_core::{
+    audit::{AuditKind, Change},
+    time::Timestamp,
+};
+use ems_store::{Batch, Expect, Record, RecordChange, Store, Table};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
@@ -29,7 +32,7 @@ pub(crate) use self::{
     key_changes::find as find_key,
     user_changes::{crowded, find as find_user, hash as hash_password, shown as user_change},
 };
-use crate::{Error, Result};
+use crate::{Act, Error, Result};
 
 /// How often a change is decided anew when others are faster, before it gives up.
 pub(crate) const ATTEMPTS: usize = 16;
@@ -80,6 +83,28 @@ pub(crate) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T
         table: table.as_str(),
         source,
     })
+}
+
+/// Removes records that are over, in one durable commit with a ledger entry of that kind. Returns
+/// how many.
+pub(crate) async fn expire(
+    store: &Store,
+    (table, kind): (Table, AuditKind),
+    over: impl Iterator<Item = &Record>,
+    now: Timestamp,
+) -> Result<u64> {
+    let mut batch = Batch::default();
+    batch
+        .records
+        .extend(over.map(|record| remove(table, &record.id, Expect::Any)));
+    let count = u64::try_from(batch.records.len()).unwrap_or(u64::MAX);
+    if count > 0 {
+        let mut event = Act::system(now).event(kind, "expire", table.as_str());
+        event.record_count = count;
+        batch.ledger.push(event);
+        store.commit.commit(batch).await?;
+    }
+    Ok(count)
 }
 
 /// A change that puts a value.

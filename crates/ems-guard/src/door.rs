@@ -245,6 +245,10 @@ impl Door {
         }
         let active = self.bans.active();
         let anew = self.epoch.swap(standing.epoch, Ordering::SeqCst) != standing.epoch;
+        if anew {
+            // Who lives where is noted there again with the next request.
+            self.noted.lock().clear();
+        }
         let mut known = std::collections::HashSet::new();
         for chunk in active.chunks(CHUNK) {
             let steps: Vec<Step> = chunk.iter().map(|one| step_of(one, anew)).collect();

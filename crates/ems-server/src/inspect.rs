@@ -35,6 +35,9 @@ const SECRETS: [&str; 5] = ["password", "current", "new", "otp", "refresh_token"
 /// A stranger's body above this is judged on a thread of its own: one made of pieces of attacks takes
 /// microseconds a byte, and no other request may wait for it.
 const INLINE_BYTES: usize = 4096;
+/// Bytes of a known caller's rows that are judged where some are bad: one bad row must not have a
+/// body of many megabytes judged byte by byte.
+const MOST_OF_ROWS: usize = 64 * 1024;
 /// Where a provider of identities sends browsers back. What it puts into the query is its own matter,
 /// such as the name of its session; of it we take three opaque texts, each held against what we know.
 const CALLBACK: &str = "/api/v1/auth/sso/callback";
@@ -228,32 +231,39 @@ impl Sender {
     }
 }
 
-/// What is found in rows: in the locations of good ones, and wherever bad ones are, in all of the
-/// body. The other fields of a good row leave no room for an attack.
+/// What is found in rows: in the locations of good ones, and, where there are bad ones, in the
+/// beginning of the body. The other fields of a good row leave no room for an attack, and a bad one
+/// is not stored.
 pub(crate) fn rows<E>(
     inspections: &Inspections,
     (route, media_type): (&str, &str),
     body: &Bytes,
     decoded: &Result<Decoded, E>,
 ) -> Option<Report> {
-    inspections.judge(route, |inspection| match decoded {
-        Ok(decoded) if decoded.rejected == 0 => {
-            for (_, readings) in decoded.batch.groups() {
-                let mut last = None;
-                for location in readings
-                    .iter()
-                    .filter_map(|reading| reading.location.as_ref())
-                {
-                    if last != Some(location) {
-                        inspection.text("location", location.as_str());
-                        last = Some(location);
-                    }
-                }
+    inspections.judge(route, |inspection| {
+        if let Ok(decoded) = decoded {
+            locations(inspection, decoded);
+        }
+        if decoded.as_ref().is_ok_and(|decoded| decoded.rejected == 0) {
+            return;
+        }
+        inspection.trust();
+        let beginning = body.get(..MOST_OF_ROWS).unwrap_or(body);
+        inspection.body(Some(media_type.as_bytes()), beginning);
+    })
+}
+
+fn locations(inspection: &mut ems_guard::inspect::Inspection<'_>, decoded: &Decoded) {
+    for (_, readings) in decoded.batch.groups() {
+        let mut last = None;
+        for location in readings
+            .iter()
+            .filter_map(|reading| reading.location.as_ref())
+        {
+            if last != Some(location) {
+                inspection.text("location", location.as_str());
+                last = Some(location);
             }
         }
-        _ => {
-            inspection.trust();
-            inspection.body(Some(media_type.as_bytes()), body);
-        }
-    })
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Bans, REMEMBERED, Sentence, micros};
 use crate::{
     Act, Network, Result,
-    accounts::{next_page, parse, put, remove},
+    accounts::{expire, next_page, parse, put, remove},
 };
 
 /// Puts or removes the record of a network, with its ledger entry. Durable when it returns. The
@@ -97,25 +97,15 @@ pub async fn sweep(store: &Store, now: Timestamp) -> Result<u64> {
     let mut removed = 0;
     let mut after = None;
     while let Some(page) = next_page(store, (Table::Bans, ""), &mut after).await? {
-        let mut batch = Batch::default();
+        let mut over = Vec::new();
         for record in &page {
             let sentence: Sentence = parse(Table::Bans, &record.value)?;
             if sentence.until.saturating_add_micros(micros(REMEMBERED)) <= now {
-                batch
-                    .records
-                    .push(remove(Table::Bans, &record.id, Expect::Any));
+                over.push(record);
             }
         }
-        let count = u64::try_from(batch.records.len()).unwrap_or(u64::MAX);
-        if count > 0 {
-            let event = Act::system(now).event(AuditKind::ConfigurationChange, "expire", "bans");
-            batch.ledger.push(ems_core::audit::AuditEvent {
-                record_count: count,
-                ..event
-            });
-            store.commit.commit(batch).await?;
-            removed += count;
-        }
+        let what = (Table::Bans, AuditKind::ConfigurationChange);
+        removed += expire(store, what, over.into_iter(), now).await?;
     }
     Ok(removed)
 }

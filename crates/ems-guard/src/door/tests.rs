@@ -17,6 +17,7 @@ struct Outside {
     inner: LocalShared,
     own: LocalShared,
     cut: AtomicBool,
+    epoch: AtomicU64,
 }
 
 #[async_trait]
@@ -33,7 +34,7 @@ impl Shared for Outside {
     fn standing(&self) -> Standing {
         Standing {
             up: !self.cut.load(Ordering::SeqCst),
-            epoch: 1,
+            epoch: self.epoch.load(Ordering::SeqCst),
         }
     }
 }
@@ -77,6 +78,7 @@ fn outside() -> (Arc<Outside>, Store, House) {
         inner: LocalShared::new(),
         own: LocalShared::new(),
         cut: AtomicBool::new(false),
+        epoch: AtomicU64::new(1),
     });
     let store = Store {
         shared: outside.clone(),
@@ -197,6 +199,41 @@ async fn where_somebody_lives_attacks_block_and_elsewhere_they_ban() {
     assert!(is_open(
         &door.principal(&key("meter"), home, false, &act(0)).await
     ));
+}
+
+#[tokio::test]
+async fn who_lives_where_is_known_again_once_a_state_that_was_emptied_is_back() {
+    let (outside, store, _house) = outside();
+    let door = door(store, true);
+    let home = ip("203.0.113.9");
+    door.sync(false, act(0).at).await.unwrap();
+    door.principal(&key("meter"), home, false, &act(0)).await;
+    let key_of_home = live(Network::of(home));
+    outside.inner.decide(&[Step::Clear { key: key_of_home }]);
+    outside.epoch.store(2, Ordering::SeqCst);
+    door.sync(false, act(0).at).await.unwrap();
+    door.principal(&key("meter"), home, false, &act(0)).await;
+    door.offended(home, 20, &act(0)).await;
+    assert_eq!(door.bans().shut(home), Some(Kind::Block));
+}
+
+#[tokio::test]
+async fn a_sentence_that_has_been_over_for_a_day_leaves_the_store_and_no_other_does() {
+    let house = House::new();
+    let door = door(house.store.clone(), false);
+    for (address, lasting) in [("203.0.113.9", 1), ("203.0.113.10", 7200)] {
+        let network = Network::of(ip(address));
+        let lasting = Duration::from_secs(lasting);
+        door.ban((network, Kind::Ban), lasting, &act(0))
+            .await
+            .unwrap();
+    }
+    let (early, late) = (act(86_400).at, act(86_402).at);
+    assert_eq!(bans::sweep(&house.store, early).await.unwrap(), 0);
+    assert_eq!(bans::sweep(&house.store, late).await.unwrap(), 1);
+    let left = bans::all(&house.store, None, 9).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].network.to_string(), "203.0.113.10");
 }
 
 /// Bytes of this process that are in memory.

@@ -1,12 +1,12 @@
 //! Removes sessions that are over and that no login of their user has removed.
 
 use ems_core::{audit::AuditKind, time::Timestamp};
-use ems_store::{Batch, Expect, Store, Table};
+use ems_store::{Store, Table};
 
 use super::Session;
 use crate::{
-    Act, Result,
-    accounts::{Read, User, next_page, parse, read, remove},
+    Result,
+    accounts::{Read, User, expire, next_page, parse, read},
 };
 
 /// Removes the sessions whose time is over, and those that their user's epoch, disabling or end
@@ -15,25 +15,15 @@ pub async fn sweep(store: &Store, now: Timestamp) -> Result<u64> {
     let mut removed = 0;
     let mut after = None;
     while let Some(page) = next_page(store, (Table::Sessions, ""), &mut after).await? {
-        let mut batch = Batch::default();
+        let mut over = Vec::new();
         for record in &page {
             let session: Session = parse(Table::Sessions, &record.value)?;
             if is_void(store, &session, now).await? {
-                batch
-                    .records
-                    .push(remove(Table::Sessions, &record.id, Expect::Any));
+                over.push(record);
             }
         }
-        let count = u64::try_from(batch.records.len()).unwrap_or(u64::MAX);
-        if count > 0 {
-            let event = Act::system(now).event(AuditKind::Authentication, "expire", "sessions");
-            batch.ledger.push(ems_core::audit::AuditEvent {
-                record_count: count,
-                ..event
-            });
-            store.commit.commit(batch).await?;
-            removed += count;
-        }
+        let what = (Table::Sessions, AuditKind::Authentication);
+        removed += expire(store, what, over.into_iter(), now).await?;
     }
     Ok(removed)
 }

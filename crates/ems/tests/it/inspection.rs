@@ -109,6 +109,32 @@ async fn a_known_caller_is_refused_the_attack_and_not_shut_out() {
 }
 
 #[tokio::test]
+async fn a_bad_row_has_no_location_of_a_good_one_pass_unjudged() {
+    let server = server().start().await;
+    let device = server
+        .nobody()
+        .api_key(&server.key_for(Role::MeterReader, &["*"]).await);
+    let row = |second: usize, location: &str| {
+        let mut row = reading(location);
+        let (minute, second) = (second / 60, second % 60);
+        row["timestamp"] = json!(format!("2024-01-01T00:{minute:02}:{second:02}Z"));
+        row
+    };
+    // Past what is judged of a body as such.
+    let mut rows: Vec<Value> = (0..1000).map(|second| row(second, "Hall 2")).collect();
+    rows[0]["energy_consumption"] = json!(-1);
+    let stored = device.post(BATCH, &json!(rows)).await;
+    assert_eq!(stored.status, 200, "{}", stored.text());
+    assert_eq!(stored.json()["accepted"], 999);
+    rows.push(row(1001, ATTACK));
+    assert!(is_blocked(&device.post(BATCH, &json!(rows)).await));
+    assert_eq!(
+        server.admin().await.get("/api/v1/meters/m1").await.json()["readings"],
+        999
+    );
+}
+
+#[tokio::test]
 async fn any_text_may_be_a_password() {
     let server = server().start().await;
     let token = server.log_in(ADMIN.0, ADMIN.1).await;
