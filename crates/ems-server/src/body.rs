@@ -35,6 +35,9 @@ const UNIT: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most that a document about one thing (a user, a key, a meter) may take, in bytes.
 pub const DOCUMENT_BYTES: usize = 64 * 1024;
+/// The most that is taken of a refused request's body, in bytes, and for how long.
+const MOST_DISCARDED: usize = 64 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 /// How much is decompressed before the budget is charged again, in bytes.
 const STEP: usize = 256 * 1024;
 
@@ -161,10 +164,14 @@ pub async fn read(app: &App, request: Request, rules: Rules) -> Result<Payload, 
     } else {
         rules.without_credential(&app.settings.limits)
     };
-    let headers = request.headers();
-    let media_type = media_type(headers, rules.media_types)?;
-    let coding = coding(headers, rules.compressed)?;
-    let declared = declared_length(headers, rules.sent)?;
+    let (media_type, coding, declared) = match form(request.headers(), &rules) {
+        Ok(form) => form,
+        Err(problem) => {
+            let (parts, body) = request.into_parts();
+            discard(&parts.headers, body).await;
+            return Err(problem);
+        }
+    };
     let mut charge = Charge::default();
     // A caller we know is charged at once, so that bodies come in one after the other instead of
     // all getting stuck half-way; a stranger is charged for no more than he has sent.
@@ -194,6 +201,18 @@ pub async fn read(app: &App, request: Request, rules: Rules) -> Result<Payload, 
         bytes,
         charge,
     })
+}
+
+/// What a head says of its body: media type, coding and length.
+fn form(
+    headers: &HeaderMap,
+    rules: &Rules,
+) -> Result<(&'static str, Option<Coding>, usize), Problem> {
+    Ok((
+        media_type(headers, rules.media_types)?,
+        coding(headers, rules.compressed)?,
+        declared_length(headers, rules.sent)?,
+    ))
 }
 
 /// Whether a body says that it is larger than what is read of a stranger's.
@@ -344,6 +363,31 @@ fn expand(
             return Ok((bytes.into(), charge));
         }
     }
+}
+
+/// Takes what is left of a refused request's body, where that is little and comes at once. An answer
+/// that overtakes an upload ends its HTTP/2 stream, and some clients (curl 7.88 among them) then
+/// report an error in place of the answer.
+pub(crate) async fn discard(headers: &HeaderMap, mut body: Body) {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    // One who waits to be asked for it is not asked.
+    if length.is_some_and(|length| length > MOST_DISCARDED) || headers.contains_key(header::EXPECT)
+    {
+        return;
+    }
+    let rest = async {
+        let mut taken = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            taken += frame.data_ref().map_or(0, Bytes::len);
+            if taken > MOST_DISCARDED {
+                return;
+            }
+        }
+    };
+    // It is nobody's loss where it does not come.
+    let _ = timeout(DISCARD_TIME, rest).await;
 }
 
 /// A JSON object about one thing, its fields yet to be taken.

@@ -26,7 +26,7 @@ use self::exchange::Exchange;
 pub(crate) use self::rate::put as put_rate;
 use crate::{
     app::App,
-    body::Charge,
+    body::{self, Charge},
     caller::{Identified, Local},
     inspect,
     listener::HeadFault,
@@ -52,7 +52,24 @@ async fn serve(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let (mut parts, body) = request.into_parts();
+    let (mut parts, mut body) = request.into_parts();
+    match admit(app, exchange, &mut parts, &mut body).await {
+        Ok(_charge) => Ok(next.run(Request::from_parts(parts, body)).await),
+        Err(problem) => {
+            body::discard(&parts.headers, body).await;
+            Err(problem)
+        }
+    }
+}
+
+/// All that is asked of a request before its handler. What its body takes of the budget is held for
+/// as long as what comes back.
+async fn admit(
+    app: &App,
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    body: &mut Body,
+) -> Result<Charge, Problem> {
     if let Some(fault) = parts.extensions.get() {
         // One that never became a request.
         return Err(head_problem(*fault));
@@ -66,12 +83,12 @@ async fn serve(
         .map_err(head_problem)?;
     let local = parts.extensions.get::<Local>().is_some();
     let suspect = (!local)
-        .then(|| inspect::head(app, exchange.route(), &parts))
+        .then(|| inspect::head(app, exchange.route(), parts))
         .flatten();
     let known = if open {
         Ok(())
     } else {
-        credential::identify(app, exchange, &parts).await
+        credential::identify(app, exchange, parts).await
     };
     let stranger = exchange
         .principal()
@@ -79,14 +96,14 @@ async fn serve(
         .then_some(exchange.facts().client);
     // An attack is answered as one, whatever it shows.
     inspect::heed(app, &exchange.act(), suspect, stranger).await?;
-    let (body, _charge) = inspected(app, exchange, &parts, (body, &known)).await?;
+    let charge = inspected(app, exchange, parts, (body, &known)).await?;
     known?;
-    policy::check(exchange, &parts)?;
+    policy::check(exchange, parts)?;
     parts.extensions.insert(exchange.facts().clone());
     if let Some(principal) = exchange.principal() {
         parts.extensions.insert(Identified(Arc::clone(principal)));
     }
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    Ok(charge)
 }
 
 /// Judges a stranger's body before anything is said of what it shows. Known callers' are judged by
@@ -95,8 +112,8 @@ async fn inspected(
     app: &App,
     exchange: &Exchange,
     parts: &Parts,
-    (body, known): (Body, &Result<(), Problem>),
-) -> Result<(Body, Charge), Problem> {
+    (body, known): (&mut Body, &Result<(), Problem>),
+) -> Result<Charge, Problem> {
     let refused = known.as_ref().err().map(Problem::code);
     let looks = refused.is_none_or(|code| {
         let credential = [
@@ -107,12 +124,14 @@ async fn inspected(
         credential.contains(&code)
     });
     if !looks || exchange.principal().is_some() {
-        return Ok((body, Charge::default()));
+        return Ok(Charge::default());
     }
-    let (body, charge, suspect) = inspect::stranger(app, exchange.route(), parts, body).await?;
+    let whole = std::mem::replace(body, Body::empty());
+    let (whole, charge, suspect) = inspect::stranger(app, exchange.route(), parts, whole).await?;
+    *body = whole;
     let client = exchange.facts().client;
     inspect::heed(app, &exchange.act(), suspect, Some(client)).await?;
-    Ok((body, charge))
+    Ok(charge)
 }
 
 fn head_problem(fault: HeadFault) -> Problem {

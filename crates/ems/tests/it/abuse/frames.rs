@@ -164,3 +164,47 @@ async fn an_honest_client_of_http2_is_not_taken_for_a_flood() {
     let answer = ems_testkit::Answer::of(export).await;
     assert_eq!(answer.text().lines().count(), 20_000);
 }
+
+/// The streams of the frames of a kind.
+fn streams(mut bytes: &[u8], kind: u8) -> Vec<u32> {
+    let mut streams = Vec::new();
+    while let Some(([a, b, c, its, _, stream @ ..], rest)) = bytes.split_first_chunk::<9>() {
+        let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
+        let Some((_, rest)) = rest.split_at_checked(length) else {
+            break;
+        };
+        if *its == kind {
+            streams.push(u32::from_be_bytes(*stream));
+        }
+        bytes = rest;
+    }
+    streams
+}
+
+#[tokio::test]
+async fn a_refusal_waits_for_a_small_body_and_resets_no_stream() {
+    let server = TestServer::start().await;
+    let mut wire = Wire::open(&server).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let begin = [
+        preface,
+        frame(SETTINGS, 0, 0, &[]),
+        // Refused by its head alone, as health takes no POST.
+        request(1, 3, 0),
+        request(3, 2, END_STREAM),
+    ];
+    assert!(wire.say(begin.concat()).await);
+    let mut said = Vec::new();
+    while !streams(&said, DATA).contains(&3) {
+        let read = timeout(PATIENCE, wire.0.read_buf(&mut said)).await;
+        assert!(read.unwrap().unwrap() > 0, "closed");
+    }
+    let end = [
+        frame(DATA, END_STREAM, 1, b"{}"),
+        frame(GOAWAY, 0, 0, &[0; 8]),
+    ];
+    assert!(wire.say(end.concat()).await);
+    said.extend(wire.rest().await);
+    assert_eq!(streams(&said, RST_STREAM), [0_u32; 0]);
+    assert!(streams(&said, HEADERS).contains(&1));
+}
