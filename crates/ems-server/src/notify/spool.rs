@@ -110,7 +110,12 @@ impl Spool {
     fn append(&mut self, line: &Line) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes)?;
+        if let Err(error) = self.file.write_all(&bytes) {
+            // Half a line, as a full disk leaves it, would spoil the next.
+            self.file
+                .set_len(u64::try_from(self.bytes).unwrap_or(u64::MAX))?;
+            return Err(error);
+        }
         self.bytes += bytes.len();
         self.file.sync_data()
     }
