@@ -42,4 +42,9 @@ impl Error {
             source,
         }
     }
+
+    /// Whether another process holds the store.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Store(ems_store::Error::InUse(_)))
+    }
 }

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -21,6 +22,12 @@ use crate::{
     instance::{FILE, Instance, failed, faults},
     password::read_secret,
 };
+
+/// For how long a command waits for a store that another process holds without a socket: a start
+/// replays at most two journals.
+const HELD: Duration = Duration::from_secs(10);
+/// The pause before it asks again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Which server, over the network.
 #[derive(Debug, Args)]
@@ -146,34 +153,32 @@ impl Administration {
         answer
     }
 
-    /// By the admin socket where a server runs, on the store itself where none does.
+    /// By the admin socket where a server runs, on the store itself where none does. A server that
+    /// starts holds the store before it has a socket, and another command holds it for a moment:
+    /// both are waited for.
     async fn open(instance: &Instance) -> Result<Self> {
         let settings = instance.settings()?;
-        let socket = &settings.server.admin_socket;
-        match tokio::net::UnixStream::connect(socket).await {
-            Ok(_) => Ok(Self {
-                client: Client::unix(socket)?,
-                local: None,
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(error)
-                .with_context(|| {
-                    format!(
-                        "{}: run this as the user that the server runs as",
-                        socket.display()
-                    )
-                }),
-            Err(_) => {
-                let loaded = instance.load(&[])?;
-                let local = Arc::new(
-                    Local::open(loaded, Arc::new(SystemClock))
-                        .await
-                        .map_err(failed)?,
-                );
-                let client = Client::in_process(Arc::new(InProcess(Arc::clone(&local))))?;
-                Ok(Self {
+        let deadline = Instant::now() + HELD;
+        loop {
+            if let Some(client) = running(&settings.server.admin_socket).await? {
+                return Ok(Self {
                     client,
-                    local: Some(local),
-                })
+                    local: None,
+                });
+            }
+            let loaded = instance.load(&[])?;
+            match Local::open(loaded, Arc::new(SystemClock)).await {
+                Err(error) if error.is_in_use() && Instant::now() < deadline => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                opened => {
+                    let local = Arc::new(opened.map_err(failed)?);
+                    let client = Client::in_process(Arc::new(InProcess(Arc::clone(&local))))?;
+                    return Ok(Self {
+                        client,
+                        local: Some(local),
+                    });
+                }
             }
         }
     }
@@ -184,6 +189,21 @@ impl Administration {
             Some(local) => Ok(local.close().await?),
             None => Ok(()),
         }
+    }
+}
+
+/// A client of the server that runs at this socket, if one does.
+async fn running(socket: &Path) -> Result<Option<Client>> {
+    match tokio::net::UnixStream::connect(socket).await {
+        Ok(_) => Ok(Some(Client::unix(socket)?)),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(error)
+            .with_context(|| {
+                format!(
+                    "{}: run this as the user that the server runs as",
+                    socket.display()
+                )
+            }),
+        Err(_) => Ok(None),
     }
 }
 

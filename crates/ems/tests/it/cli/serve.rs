@@ -49,6 +49,23 @@ fn a_second_process_on_the_same_directory_is_refused() {
 }
 
 #[test]
+fn commands_at_once_wait_for_each_other() {
+    let home = Home::new();
+    let create = |n: usize| {
+        let create = "key create --role admin --meters *";
+        let ran = home.run(create, &[&format!("script-{n}")]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    };
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            scope.spawn(move || create(n));
+        }
+    });
+    let keys = home.run("key list --json", &[]);
+    assert_eq!(keys.stdout.matches("script-").count(), 4, "{}", keys.stdout);
+}
+
+#[test]
 fn secrets_that_others_can_read_are_refused_all_named_at_once() {
     let home = Home::new();
     for (file, mode) in [("root.key", 0o604), ("token.key", 0o640), ("pepper", 0o660)] {
