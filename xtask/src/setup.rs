@@ -91,7 +91,7 @@ const RSYSLOG: Need = Need {
 };
 
 /// Stores that the bench measures beside ours. Where systemd runs, Debian starts them as services.
-const PEERS: [Need; 2] = [
+const PEERS: [Need; 3] = [
     Need {
         probe: &["victoria-metrics", "-version"],
         packages: &["victoria-metrics"],
@@ -99,6 +99,10 @@ const PEERS: [Need; 2] = [
     Need {
         probe: &["influxd", "version"],
         packages: &["influxdb"],
+    },
+    Need {
+        probe: &["test", "-e", "/usr/lib/nginx/modules/ngx_http_modsecurity_module.so"],
+        packages: &["nginx", "libnginx-mod-http-modsecurity", "modsecurity-crs"],
     },
 ];
 

@@ -68,7 +68,7 @@ impl Shape {
     }
 
     /// A source of requests from the one of this number on; request after request, time moves on.
-    pub fn source(self, token: &str, first: u64) -> Result<impl Fn() -> Source> {
+    pub fn source(self, token: &str, first: u64) -> Result<impl Fn() -> Source + use<>> {
         let template = Arc::new(Template::new(self, token, minutes()?));
         Ok(move || -> Source {
             let template = Arc::clone(&template);

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Result, bail};
 
 use crate::{
-    batches, client::Target, instance::Instance, limited, load::Until, mongo, peers, requests,
+    batches, client::Target, inspection, instance::Instance, limited, load::Until, mongo, peers, requests,
     series, stream,
 };
 
 /// The names by which loads can be asked for.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "single_post",
     "get_48_readings",
     "batch_100_meters",
@@ -21,6 +21,7 @@ const NAMES: [&str; 10] = [
     "stream",
     "stored",
     "limited",
+    "inspection",
 ];
 const PEERS: &str = "peers";
 const MONGO: &str = "mongo";
@@ -100,6 +101,9 @@ pub async fn run(wanted: &Wanted) -> Result<()> {
     }
     if wanted.is("limited") {
         limited::run(wanted).await?;
+    }
+    if wanted.is("inspection") {
+        inspection::run(wanted).await?;
     }
     if wanted.is(PEERS) {
         peers::run(wanted).await?;

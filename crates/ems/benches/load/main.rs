@@ -21,6 +21,7 @@ mod baseline;
 mod batches;
 mod body;
 mod client;
+mod inspection;
 mod instance;
 mod limited;
 mod load;

@@ -7,13 +7,13 @@ use anyhow::{Result, ensure};
 
 use crate::{
     body::{EPOCH, row, text},
-    client::{get, request},
+    client::{Target, get, request},
     instance::Baseline,
     load::{Done, Source, load, made, mebibytes, print, ratio, repeated},
     loads::Bench,
 };
 
-const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 64;
 const NDJSON: &str = "application/x-ndjson";
 
 /// The loads of single requests that are wanted.
@@ -22,17 +22,15 @@ pub async fn run(bench: &Bench<'_>) -> Result<()> {
         compare(bench, "single_post", &single_posts(&bench.token, "single")).await?;
     }
     if bench.wanted.is("get_48_readings") {
-        put_month(bench).await?;
-        let (start, end) = (text(EPOCH), text(EPOCH + 86_400));
-        let target = format!("/api/v1/data/day?start={start}&end={end}");
-        let source = repeated(get(&target, &bench.token));
+        put_month(bench.target(), &bench.token).await?;
+        let source = repeated(get(&day(), &bench.token));
         compare(bench, "get_48_readings", &source).await?;
     }
     Ok(())
 }
 
 /// One reading a request, of 64 meters in turn.
-pub fn single_posts(token: &Arc<str>, prefix: &'static str) -> impl Fn() -> Source {
+pub fn single_posts(token: &Arc<str>, prefix: &'static str) -> impl Fn() -> Source + use<> {
     let token = Arc::clone(token);
     made(move |number| {
         let row = row(
@@ -46,15 +44,21 @@ pub fn single_posts(token: &Arc<str>, prefix: &'static str) -> impl Fn() -> Sour
 }
 
 /// A month of half-hours of the meter `day`.
-pub async fn put_month(bench: &Bench<'_>) -> Result<()> {
+pub async fn put_month(target: &Target, token: &str) -> Result<()> {
     let rows: String = (0..1488)
         .map(|slot| row("day", EPOCH + slot * 1800, slot.unsigned_abs()) + "\n")
         .collect();
     let body = (NDJSON, rows.as_bytes());
-    let batch = request("POST", "/api/v1/data/batch", &bench.token, body);
-    let stored = bench.target().connect().await?.exchange(&batch).await?;
+    let batch = request("POST", "/api/v1/data/batch", token, body);
+    let stored = target.connect().await?.exchange(&batch).await?;
     ensure!(stored.status == 200, "batch: {}", stored.status);
     Ok(())
+}
+
+/// The address of its first day.
+pub fn day() -> String {
+    let (start, end) = (text(EPOCH), text(EPOCH + 86_400));
+    format!("/api/v1/data/day?start={start}&end={end}")
 }
 
 /// That month as JSON, over one connection.

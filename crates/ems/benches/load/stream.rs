@@ -21,7 +21,7 @@ pub const METERS: u64 = 500;
 pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     let requests = bench.wanted.readings.div_ceil(ROWS);
     let first = requests.div_ceil(100);
-    put_month(bench).await?;
+    put_month(bench.target(), &bench.token).await?;
     stream(bench, "stream_first_hundredth", 0, first).await?;
     let small = settled_month_out(bench).await?;
     print("month_out_in_a_hundredth_p50", small.0, "ms");
