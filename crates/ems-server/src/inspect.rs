@@ -254,8 +254,8 @@ pub(crate) fn rows<E>(
 }
 
 fn locations(inspection: &mut ems_guard::inspect::Inspection<'_>, decoded: &Decoded) {
+    let mut last = None;
     for (_, readings) in decoded.batch.groups() {
-        let mut last = None;
         for location in readings
             .iter()
             .filter_map(|reading| reading.location.as_ref())

@@ -341,6 +341,33 @@ fn what_a_head_should_not_hold_is_found() {
     assert!(of_head("GET", &long, &[]).contains(&"protocol-parameters"));
 }
 
+#[test]
+fn what_leaves_no_room_is_not_looked_at_and_nothing_else_is_spared() {
+    for text in [
+        "0.2871",
+        "2024-01-01T00:30:00.5+01:00",
+        "20200101T000000Z",
+        "",
+        "17",
+    ] {
+        assert!(is_number_or_time(text.as_bytes()), "{text}");
+    }
+    for text in [
+        "1--", "-1", "1.e", "1/**/", "1+1--", "T", "1 ", "1'", "0x1", "1:=", "1..2",
+    ] {
+        assert!(!is_number_or_time(text.as_bytes()), "{text}");
+    }
+    let path = |route, path| {
+        let inspector = inspector();
+        let mut inspection = inspector.begin(route);
+        inspection.judge(Places::PATH, b"", path);
+        inspection.report().is_some()
+    };
+    let attack: &[u8] = b"/api/v1/data/../../etc/passwd";
+    assert!(path("/api/v1/data/{meter_id}", attack) && path("unmatched", attack));
+    assert!(!path("/api/v1/data/{meter_id}", b"/api/v1/data/phpmyadmin"));
+}
+
 /// The time of the fastest of three looks at a body.
 fn time_of(body: &[u8]) -> Duration {
     let inspector = inspector();
