@@ -101,7 +101,11 @@ const PEERS: [Need; 3] = [
         packages: &["influxdb"],
     },
     Need {
-        probe: &["test", "-e", "/usr/lib/nginx/modules/ngx_http_modsecurity_module.so"],
+        probe: &[
+            "test",
+            "-e",
+            "/usr/lib/nginx/modules/ngx_http_modsecurity_module.so",
+        ],
         packages: &["nginx", "libnginx-mod-http-modsecurity", "modsecurity-crs"],
     },
 ];

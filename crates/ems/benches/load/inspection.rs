@@ -1,10 +1,11 @@
 //! What inspection costs the whole server, and what another firewall takes for the same requests:
-//! nginx with ModSecurity and the OWASP Core Rule Set before a file, where Debian's packages of them
+//! nginx with `ModSecurity` and the OWASP Core Rule Set before a file, where Debian's packages of them
 //! are installed.
 
 use std::{
     path::Path,
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     batches::{SENDERS, ours},
-    client::{Target, get},
+    client::{Target, get, request},
     instance::{Instance, free_address, temporary},
     load::{Source, Until, load, print, ratio, repeated},
     loads::Wanted,
@@ -22,12 +23,18 @@ use crate::{
 
 const NGINX: &str = "/usr/sbin/nginx";
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_http_modsecurity_module.so";
-const RULES: &str = "/usr/share/modsecurity-crs/owasp-crs.load";
+const RULES: &str = "/usr/share/modsecurity-crs/rules";
+/// What clients send beside what a request needs.
+const FIELDS: &str = "user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+                      accept: application/json\r\naccept-language: en-GB,en;q=0.8\r\n\
+                      accept-encoding: gzip, deflate, br, zstd\r\nreferer: https://localhost/docs\r\n";
 /// How often a load changes between the two servers, so that a machine that drifts does so for both.
-const TURNS: u32 = 5;
+const TURNS: u32 = 6;
 
-/// A kind of request, and on how many connections it is sent.
-type Kind = (&'static str, usize, Box<dyn Fn() -> Source + Sync>);
+/// A kind of request, on how many connections it is sent, and what makes it in a turn: each turn has
+/// readings of its own, since those that are there already cost less.
+type Kind = (&'static str, usize, Box<dyn Fn(u32) -> Result<Make> + Sync>);
+type Make = Box<dyn Fn() -> Source + Sync>;
 
 /// A server, and what is sent to it.
 struct Side {
@@ -48,9 +55,10 @@ pub async fn run(wanted: &Wanted) -> Result<()> {
         return Ok(());
     }
     let firewall = Firewall::start(&with.instance.home()).await?;
-    for ((name, connections, source), ours) in with.kinds.iter().zip(rates) {
+    for ((name, connections, make), ours) in with.kinds.iter().zip(rates) {
         if *name != "batch" {
-            let theirs = load(&firewall.target, *connections, wanted.until(), source).await?;
+            let source = make(0)?;
+            let theirs = load(&firewall.target, *connections, wanted.until(), &*source).await?;
             print(&format!("modsecurity_{name}"), theirs.rate(), "requests/s");
             let times = ours / theirs.rate();
             print(&format!("inspected_{name}_ratio"), times, "of_modsecurity");
@@ -65,30 +73,70 @@ impl Side {
         let instance = Instance::start_with(vec![setting]).await?;
         let token = instance.token().await?;
         put_month(&instance.target, &token).await?;
+        let (batch, post) = (Arc::clone(&token), Arc::clone(&token));
         let kinds: Vec<Kind> = vec![
             (
                 "batch",
                 SENDERS,
-                Box::new(ours("inspected-", 100).source(&token, 0)?),
+                Box::new(move |turn| {
+                    let shape = ours(&format!("inspected{turn}-"), 100);
+                    Ok(Box::new(shape.source(&batch, 0)?))
+                }),
             ),
             (
                 "post",
                 CONNECTIONS,
-                Box::new(single_posts(&token, "inspected")),
+                Box::new(move |turn| {
+                    let posts = single_posts(&post, &format!("post{turn}"));
+                    Ok(Box::new(move || with_fields(posts())))
+                }),
             ),
-            ("get", CONNECTIONS, Box::new(repeated(get(&day(), &token)))),
+            ("get", CONNECTIONS, same(usual("GET", &day(), &token))),
+            (
+                "me",
+                CONNECTIONS,
+                same(usual("GET", "/api/v1/auth/me", &token)),
+            ),
         ];
         Ok(Self { instance, kinds })
     }
 
     /// Requests and their seconds, and processor time of the server.
-    async fn load(&self, kind: &Kind, time: Duration) -> Result<(f64, f64, f64)> {
-        let (_, connections, source) = kind;
+    async fn load(&self, kind: &Kind, time: Duration, turn: u32) -> Result<(f64, f64, f64)> {
+        let (_, connections, make) = kind;
+        let source = make(turn)?;
         let before = self.instance.server.cpu()?;
         let until = Until::Time(time);
-        let done = load(&self.instance.target, *connections, until, source).await?;
+        let done = load(&self.instance.target, *connections, until, &*source).await?;
         let cpu = self.instance.server.cpu_since(before)?;
         Ok((ratio(done.requests, 1), done.seconds, cpu.as_secs_f64()))
+    }
+}
+
+/// A kind that is the same in each turn.
+fn same(request: Vec<u8>) -> Box<dyn Fn(u32) -> Result<Make> + Sync> {
+    Box::new(move |_| Ok(Box::new(repeated(request.clone()))))
+}
+
+/// A request with the fields that clients send.
+fn usual(method: &str, target: &str, token: &str) -> Vec<u8> {
+    let mut request = request(method, target, token, ("application/json", b""));
+    add_fields(&mut request);
+    request
+}
+
+fn with_fields(source: Source) -> Source {
+    Box::new(move |number, buffer| {
+        source(number, buffer);
+        add_fields(buffer);
+    })
+}
+
+/// Puts them behind the first line.
+fn add_fields(request: &mut Vec<u8>) {
+    if let Some(end) = request.iter().position(|byte| *byte == b'\n') {
+        let start = end + 1;
+        request.splice(start..start, FIELDS.bytes());
     }
 }
 
@@ -100,9 +148,13 @@ async fn compare(
 ) -> Result<f64> {
     let time = wanted.time / TURNS;
     let mut sums = [(0.0, 0.0, 0.0); 2];
-    for _ in 0..TURNS {
+    // A turn of each before those that count: meters come into being, caches fill.
+    for (side, kind) in [(without, other), (with, one)] {
+        side.load(kind, time, TURNS).await?;
+    }
+    for turn in 0..TURNS {
         for (sum, (side, kind)) in sums.iter_mut().zip([(without, other), (with, one)]) {
-            let (requests, seconds, cpu) = side.load(kind, time).await?;
+            let (requests, seconds, cpu) = side.load(kind, time, turn).await?;
             *sum = (sum.0 + requests, sum.1 + seconds, sum.2 + cpu);
         }
     }
@@ -114,7 +166,11 @@ async fn compare(
         ("_off", rate(bare), "requests/s"),
         ("_cpu", each(inspected), "us/request"),
         ("_cpu_off", each(bare), "us/request"),
-        ("_cost", (each(inspected) / each(bare) - 1.0) * 100.0, "%_of_cpu"),
+        (
+            "_cost",
+            (each(inspected) / each(bare) - 1.0) * 100.0,
+            "%_of_cpu",
+        ),
     ] {
         print(&format!("inspected_{}{figure}", one.0), value, unit);
     }
@@ -132,7 +188,10 @@ impl Firewall {
     async fn start(home: &Path) -> Result<Self> {
         let (dir, address) = (temporary()?, free_address()?);
         let path = dir.path();
-        std::fs::write(path.join("answer"), "an answer that costs nothing to make\n")?;
+        std::fs::write(
+            path.join("answer"),
+            "an answer that costs nothing to make\n",
+        )?;
         std::fs::write(path.join("rules.conf"), rules())?;
         let config = config(path, &home.join("tls"), &address.to_string());
         std::fs::write(path.join("nginx.conf"), config)?;
@@ -181,14 +240,15 @@ async fn answered(process: &mut Process, target: &Target, request: &[u8]) -> Res
 fn rules() -> String {
     format!(
         "Include /etc/nginx/modsecurity.conf\nSecRuleEngine On\nSecAuditEngine Off\n\
-         SecResponseBodyAccess Off\nInclude {RULES}\n"
+         SecResponseBodyAccess Off\nInclude /etc/modsecurity/crs/crs-setup.conf\n\
+         Include {RULES}/*.conf\n"
     )
 }
 
 fn config(dir: &Path, tls: &Path, address: &str) -> String {
     let (dir, tls) = (dir.display(), tls.display());
     format!(
-        r#"load_module {MODULE};
+        r"load_module {MODULE};
 daemon off;
 worker_processes 2;
 pid {dir}/nginx.pid;
@@ -211,6 +271,6 @@ http {{
     }}
   }}
 }}
-"#
+"
     )
 }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Result, bail};
 
 use crate::{
-    batches, client::Target, inspection, instance::Instance, limited, load::Until, mongo, peers, requests,
-    series, stream,
+    batches, client::Target, inspection, instance::Instance, limited, load::Until, mongo, peers,
+    requests, series, stream,
 };
 
 /// The names by which loads can be asked for.

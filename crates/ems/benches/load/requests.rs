@@ -30,8 +30,8 @@ pub async fn run(bench: &Bench<'_>) -> Result<()> {
 }
 
 /// One reading a request, of 64 meters in turn.
-pub fn single_posts(token: &Arc<str>, prefix: &'static str) -> impl Fn() -> Source + use<> {
-    let token = Arc::clone(token);
+pub fn single_posts(token: &Arc<str>, prefix: &str) -> impl Fn() -> Source + use<> {
+    let (token, prefix) = (Arc::clone(token), Arc::<str>::from(prefix));
     made(move |number| {
         let row = row(
             &format!("{prefix}-{}", number % 64),
