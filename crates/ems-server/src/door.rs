@@ -10,7 +10,12 @@ use ems_guard::{
     limit::Rate,
 };
 
-use crate::{app::App, caller::Facts, problem::Problem};
+use crate::{app::App, caller::Facts, listener::GivenUp, problem::Problem};
+
+/// What a flood of frames adds to the score of its address: no client sends one by mistake.
+const FLOOD: u64 = 10;
+/// What a request that can be read in two ways adds.
+const AMBIGUOUS: u64 = 2;
 
 /// Whether a request goes on, after what was noticed is told. The window that held it, full or not.
 /// `kind` names the window in log and metrics. `stranger`: the address, where what is noticed is to
@@ -95,4 +100,24 @@ pub(crate) fn tell_later(
     }
     let app = Arc::clone(app);
     tokio::spawn(async move { tell(&app, &act, findings, stranger).await });
+}
+
+/// Counts a connection that was given up, and tells of those that somebody meant to do harm with.
+pub(crate) fn gave_up(app: &Arc<App>, client: IpAddr, why: GivenUp) {
+    app.metrics.guard().gave_up(why);
+    tracing::debug!(%client, why = why.as_str(), "connection given up");
+    let score = match why {
+        GivenUp::Flood => FLOOD,
+        GivenUp::Ambiguous => AMBIGUOUS,
+        GivenUp::Crowded => 0,
+        GivenUp::SlowHead | GivenUp::SlowRead | GivenUp::Idle => return,
+    };
+    let act = Act {
+        at: app.clock.now(),
+        user: "anonymous".to_owned(),
+        source_ip: client.to_string(),
+        request_id: String::new(),
+    };
+    let finding = Finding::of_connection(why.as_str(), score);
+    tell_later(app, act, vec![finding], Some(client));
 }

@@ -15,6 +15,7 @@ mod connection;
 mod deadline;
 mod drain;
 mod exchange;
+mod gate;
 mod head;
 mod proxy_protocol;
 mod sieve;
@@ -41,6 +42,7 @@ use tower::Service;
 
 pub use deadline::{BodyError, PacedBody};
 pub use drain::Drained;
+pub use gate::{Gate, GivenUp};
 pub use head::{HeadFault, HeadLimits};
 
 use crate::config::Server;
@@ -79,9 +81,6 @@ impl<S> HttpService for S where
         + 'static
 {
 }
-
-/// Says of an address whether its connections are closed before they say anything.
-pub type Banned = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Who is at the other end of a connection. An extension of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,17 +131,18 @@ impl Listener {
     /// Serves until `shutdown` is cancelled, then drains: no new connections, requests in flight
     /// get `server.drain_timeout` to finish, what is left is cut.
     ///
-    /// Without `tls` it speaks plain HTTP. Connections of an address that is `banned` are closed.
+    /// Without `tls` it speaks plain HTTP. The gate says whose connections are closed at once, and
+    /// hears why others were given up.
     pub async fn run<S: HttpService>(
         self,
-        (tls, banned): (Option<TlsServer>, Banned),
+        (tls, gate): (Option<TlsServer>, Arc<dyn Gate>),
         service: S,
         shutdown: CancellationToken,
     ) -> Drained {
         let drain = drain::Drain::new(shutdown);
         let server = Arc::new(connection::Server::new(
             &self.settings,
-            (tls, banned),
+            (tls, gate),
             service,
             drain.clone(),
         ));

@@ -1,6 +1,10 @@
 //! The life of a server: settings, bind, log what is bound, serve, drain, close.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use ems_core::clock::Clock;
@@ -18,8 +22,8 @@ use crate::{
     admin::AdminSocket,
     app::App,
     config::{self, Backend, ConfigErrors, Loaded, Settings, TlsMode},
-    jobs,
-    listener::{Banned, Listener},
+    door, jobs,
+    listener::{Gate, GivenUp, Listener},
     metrics, notify,
     plain::{self, Accept},
     roles::Role,
@@ -121,8 +125,8 @@ impl Server {
             )),
             tokio::spawn(mark_draining(Arc::clone(&app), shutdown.clone())),
         ];
-        let banned = gate(&app);
-        let drained = listener.run((tls, banned), routes, shutdown.clone()).await;
+        let gate = Arc::new(AtDoor(Arc::clone(&app)));
+        let drained = listener.run((tls, gate), routes, shutdown.clone()).await;
         if drained.cut > 0 {
             tracing::warn!(connections = drained.cut, "the drain's time was over: cut");
         }
@@ -166,16 +170,21 @@ fn store_of(settings: &Settings) -> impl fmt::Display {
     }
 }
 
-/// Closes connections of banned addresses, and counts them.
-fn gate(app: &Arc<App>) -> Banned {
-    let app = Arc::clone(app);
-    Arc::new(move |address| {
-        let banned = app.door.is_banned(address);
+/// The door and the log, as the listener sees them.
+struct AtDoor(Arc<App>);
+
+impl Gate for AtDoor {
+    fn is_shut(&self, address: IpAddr) -> bool {
+        let banned = self.0.door.is_banned(address);
         if banned {
-            app.metrics.guard().refused("accept");
+            self.0.metrics.guard().refused("accept");
         }
         banned
-    })
+    }
+
+    fn gave_up(self: Arc<Self>, client: IpAddr, why: GivenUp) {
+        door::gave_up(&self.0, client, why);
+    }
 }
 
 /// Completes at SIGTERM or SIGINT.

@@ -95,6 +95,11 @@ impl Finding {
             .with("blocked", blocked)
     }
 
+    /// What is told of a connection that was given up. `score`: what it counts against its address.
+    pub fn of_connection(why: &'static str, score: u64) -> Self {
+        Self::new(Violation::ProtocolAbuse, score).with("reason", why)
+    }
+
     /// What is told of an address that is let in again by hand.
     pub fn of_release(network: Network) -> Self {
         Self::new(Violation::IpReleased, 0).with("network", network.to_string())

@@ -59,6 +59,10 @@ pub enum Violation {
     /// `undeclared_proxy`: so many principals come from one address that it must be a proxy which
     /// `server.trusted_proxies` does not name; a block of it would hit many.
     UndeclaredProxy,
+    /// `protocol_abuse`: a connection was given up; `details` has the reason: `flood` (frames that
+    /// cost work and bring nothing), `ambiguous` (a request that two readers might read differently),
+    /// `crowded` (its address holds as many as one may).
+    ProtocolAbuse,
     /// `too_many_wrong_codes`: codes of a user's second factor were guessed at, and are refused for
     /// a while.
     TooManyWrongCodes,
@@ -69,7 +73,7 @@ pub enum Violation {
 
 impl Violation {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::IpBlocked,
         Self::SuspiciousPattern,
         Self::GdprDeletionRequest,
@@ -91,6 +95,7 @@ impl Violation {
         Self::ScopeProbing,
         Self::ReadingJump,
         Self::UndeclaredProxy,
+        Self::ProtocolAbuse,
         Self::TooManyWrongCodes,
         Self::LogsNotShipped,
     ];
@@ -119,6 +124,7 @@ impl Violation {
             Self::ScopeProbing => "scope_probing",
             Self::ReadingJump => "reading_jump",
             Self::UndeclaredProxy => "undeclared_proxy",
+            Self::ProtocolAbuse => "protocol_abuse",
             Self::TooManyWrongCodes => "too_many_wrong_codes",
             Self::LogsNotShipped => "logs_not_shipped",
         }

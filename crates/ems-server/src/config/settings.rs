@@ -68,6 +68,7 @@ pub struct Server {
     pub body_min_rate: ByteSize,
     pub body_grace: Timespan,
     pub write_timeout: Timespan,
+    pub write_min_rate: ByteSize,
     pub idle_timeout: Timespan,
     pub drain_timeout: Timespan,
     pub max_connections: usize,

@@ -8,7 +8,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{HttpService, addresses::Addresses, connection};
+use super::{GivenUp, HttpService, addresses::Addresses, connection};
 use crate::{config, forwarded::is_trusted};
 
 /// The first pause when the machine is out of file descriptors or memory; doubles to the longest.
@@ -37,7 +37,7 @@ pub(super) async fn run<S: HttpService>(
         let Some((place, (stream, socket))) = accepted else {
             return;
         };
-        if (server.banned)(socket.ip()) {
+        if server.gate.is_shut(socket.ip()) {
             tracing::debug!(client = %socket.ip(), "connection closed: its address is banned");
             continue;
         }
@@ -46,7 +46,7 @@ pub(super) async fn run<S: HttpService>(
             None
         } else {
             let Some(slot) = addresses.enter(socket.ip()) else {
-                tracing::debug!(client = %socket.ip(), "connection closed: its address has its fill");
+                Arc::clone(&server.gate).gave_up(socket.ip().to_canonical(), GivenUp::Crowded);
                 continue;
             };
             Some(slot)

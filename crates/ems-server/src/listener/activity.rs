@@ -2,13 +2,15 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep_until};
+
+use super::GivenUp;
 
 /// Counts and times of one connection. Each is a hint by itself; no order among them is needed.
 pub(super) struct Activity {
@@ -19,8 +21,11 @@ pub(super) struct Activity {
     in_flight: AtomicU32,
     /// Responses of which the client has not taken the part that waits.
     unread: AtomicU32,
+    /// Milliseconds from `origin` to when the first of them began to be.
+    unread_since: AtomicU64,
     /// Milliseconds from `origin` to the last progress of any kind.
     progress: AtomicU64,
+    given_up: OnceLock<GivenUp>,
 }
 
 impl Activity {
@@ -30,7 +35,9 @@ impl Activity {
             begun: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             unread: AtomicU32::new(0),
+            unread_since: AtomicU64::new(0),
             progress: AtomicU64::new(0),
+            given_up: OnceLock::new(),
         })
     }
 
@@ -52,9 +59,10 @@ impl Activity {
         self.in_flight.load(Relaxed) > 0
     }
 
-    /// Whether a part of a response waits for the client to take it.
-    pub(super) fn is_unread(&self) -> bool {
-        self.unread.load(Relaxed) > 0
+    /// Since when a part of a response has waited for the client to take it, if one does.
+    pub(super) fn unread_since(&self) -> Option<Instant> {
+        let since = Duration::from_millis(self.unread_since.load(Relaxed));
+        (self.unread.load(Relaxed) > 0).then(|| self.origin + since)
     }
 
     pub(super) fn origin(&self) -> Instant {
@@ -81,10 +89,30 @@ impl Activity {
         }
     }
 
+    /// Notes why the connection is given up; the first reason counts.
+    pub(super) fn give_up(&self, why: GivenUp) {
+        let _ = self.given_up.set(why);
+    }
+
+    /// Why it was given up, if it was.
+    pub(super) fn given_up(&self) -> Option<GivenUp> {
+        self.given_up.get().copied()
+    }
+
     /// Something moved.
     pub(super) fn touch(&self) {
-        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.progress.store(now, Relaxed);
+        self.progress.store(self.millis(), Relaxed);
+    }
+
+    /// A part of one more response waits for the client.
+    fn unread_begins(&self) {
+        if self.unread.fetch_add(1, Relaxed) == 0 {
+            self.unread_since.store(self.millis(), Relaxed);
+        }
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -99,7 +127,7 @@ impl InFlight {
     pub(super) fn set_unread(&mut self, unread: bool) {
         self.activity.touch();
         match (self.unread, unread) {
-            (false, true) => drop(self.activity.unread.fetch_add(1, Relaxed)),
+            (false, true) => self.activity.unread_begins(),
             (true, false) => drop(self.activity.unread.fetch_sub(1, Relaxed)),
             _ => {}
         }

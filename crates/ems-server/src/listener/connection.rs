@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    Banned, HttpService, Peer,
+    Gate, GivenUp, HttpService, Peer,
     activity::Activity,
     addresses::{Addresses, Slot},
     bare::Dressed,
@@ -62,8 +62,7 @@ const PARTING: Duration = Duration::from_secs(2);
 pub(super) struct Server<S> {
     pub(super) drain: Drain,
     service: S,
-    /// Addresses whose connections are closed.
-    pub(super) banned: Banned,
+    pub(super) gate: Arc<dyn Gate>,
     tls: Option<TlsAcceptor>,
     protocol: auto::Builder<TokioExecutor>,
     handshake: Duration,
@@ -76,14 +75,14 @@ pub(super) struct Server<S> {
 impl<S: HttpService> Server<S> {
     pub(super) fn new(
         settings: &config::Server,
-        (tls, banned): (Option<TlsServer>, Banned),
+        (tls, gate): (Option<TlsServer>, Arc<dyn Gate>),
         service: S,
         drain: Drain,
     ) -> Self {
         Self {
             drain,
             service,
-            banned,
+            gate,
             tls: tls.map(|tls| tls.acceptor()),
             protocol: protocol(settings),
             handshake: settings.handshake_timeout.get(),
@@ -160,12 +159,13 @@ impl<S: HttpService> Server<S> {
         else {
             return Ok((peer, None));
         };
-        if (self.banned)(client) {
+        if self.gate.is_shut(client) {
             return Err(io::Error::other("the client's address is banned"));
         }
-        let slot = addresses
-            .enter(client)
-            .ok_or_else(|| io::Error::other("the client's address has its fill"))?;
+        let Some(slot) = addresses.enter(client) else {
+            Arc::clone(&self.gate).gave_up(client, GivenUp::Crowded);
+            return Err(io::Error::other("the client's address has its fill"));
+        };
         let peer = Peer {
             client,
             via_proxy: true,
@@ -188,7 +188,8 @@ impl<S: HttpService> Server<S> {
             pace: self.pace,
             activity: Arc::clone(&activity),
         };
-        let dressed = Dressed::new(Sieve::new(watched), exchange.refuse());
+        let sieve = Sieve::new(watched, Arc::clone(&activity));
+        let dressed = Dressed::new(sieve, exchange.refuse());
         let mut connection = pin!(
             self.protocol
                 .serve_connection(TokioIo::new(dressed), exchange)
@@ -206,6 +207,9 @@ impl<S: HttpService> Server<S> {
         };
         if let Err(error) = ended {
             tracing::debug!(peer = %peer.socket, error, "connection ended");
+        }
+        if let Some(why) = activity.given_up() {
+            Arc::clone(&self.gate).gave_up(peer.client, why);
         }
     }
 }

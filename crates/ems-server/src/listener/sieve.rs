@@ -11,10 +11,13 @@ mod http2;
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{GivenUp, activity::Activity};
 
 /// How every HTTP/2 connection begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -29,6 +32,7 @@ struct Cut {
 /// A socket of which hyper sees only what is plain.
 pub(super) struct Sieve<I> {
     inner: I,
+    activity: Arc<Activity>,
     stage: Stage,
 }
 
@@ -42,9 +46,10 @@ enum Stage {
 }
 
 impl<I> Sieve<I> {
-    pub(super) fn new(inner: I) -> Self {
+    pub(super) fn new(inner: I, activity: Arc<Activity>) -> Self {
         Self {
             inner,
+            activity,
             stage: Stage::Beginning(0),
         }
     }
@@ -98,6 +103,10 @@ impl<I: AsyncRead + Unpin> AsyncRead for Sieve<I> {
                 return Poll::Ready(Ok(()));
             };
             buffer.set_filled(before + cut.keep);
+            this.activity.give_up(match this.stage {
+                Stage::Http2(_) => GivenUp::Flood,
+                _ => GivenUp::Ambiguous,
+            });
             this.stage = Stage::Cut(cut.last_words, 0);
         }
         if let Stage::Cut(words, said) = &mut this.stage {
@@ -229,7 +238,10 @@ mod tests {
             let _ = client.write_all(&bytes).await;
         });
         let mut seen = Vec::new();
-        Sieve::new(server).read_to_end(&mut seen).await.unwrap();
+        Sieve::new(server, Activity::new())
+            .read_to_end(&mut seen)
+            .await
+            .unwrap();
         sent.await.unwrap();
         seen
     }

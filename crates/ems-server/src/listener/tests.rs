@@ -37,10 +37,25 @@ struct Running {
     ended: JoinHandle<Drained>,
     /// Says a word when `/wait` begins and when `/endless` is given up.
     told: mpsc::UnboundedReceiver<&'static str>,
+    /// Why connections were given up.
+    given_up: mpsc::UnboundedReceiver<GivenUp>,
     /// Lets `/wait` go on.
     go_on: Arc<tokio::sync::Notify>,
     /// Authority and files of a server with TLS.
     tls: Option<(tempfile::TempDir, String)>,
+}
+
+/// A gate that stands open, and tells.
+struct Open(mpsc::UnboundedSender<GivenUp>);
+
+impl Gate for Open {
+    fn is_shut(&self, _: IpAddr) -> bool {
+        false
+    }
+
+    fn gave_up(self: Arc<Self>, _: IpAddr, why: GivenUp) {
+        let _ = self.0.send(why);
+    }
 }
 
 /// Says a word when dropped.
@@ -88,17 +103,19 @@ impl Running {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let (tell, told) = mpsc::unbounded_channel();
+        let (gave_up, given_up) = mpsc::unbounded_channel();
         let go_on = Arc::new(tokio::sync::Notify::new());
         let service = service(tell, Arc::clone(&go_on));
         Self {
             address,
             ended: tokio::spawn(listener.run(
-                (tls, Arc::new(|_| false)),
+                (tls, Arc::new(Open(gave_up))),
                 service,
                 shutdown.clone(),
             )),
             shutdown,
             told,
+            given_up,
             go_on,
             tls: None,
         }
@@ -123,6 +140,14 @@ impl Running {
 
     async fn hear(&mut self) -> &'static str {
         timeout(PATIENCE, self.told.recv()).await.unwrap().unwrap()
+    }
+
+    /// Why the next connection was given up.
+    async fn why(&mut self) -> GivenUp {
+        timeout(PATIENCE, self.given_up.recv())
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     async fn stop(self) -> Drained {

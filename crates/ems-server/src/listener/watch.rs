@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::activity::Activity;
+use super::{GivenUp, activity::Activity};
 use crate::config::Server;
 
 /// How every HTTP/2 connection begins, and no HTTP/1 request does (RFC 9113 §3.4).
@@ -32,6 +32,8 @@ pub(super) struct Deadlines {
     idle: Duration,
     /// For a client to take what waits for it.
     write: Duration,
+    /// What it takes in a second buys it that second anew; 0 where anything buys it all.
+    write_rate: u64,
 }
 
 impl Deadlines {
@@ -40,11 +42,41 @@ impl Deadlines {
             head: server.header_timeout.get(),
             idle: server.idle_timeout.get(),
             write: server.write_timeout.get(),
+            write_rate: server.write_min_rate.get(),
         }
     }
 
     fn shortest(&self) -> Duration {
         self.head.min(self.idle).min(self.write)
+    }
+}
+
+/// How long we will still wait for a client to take what is ready for it. Taking little and often
+/// holds a connection no longer than taking nothing.
+struct Patience {
+    most: Duration,
+    rate: u64,
+    left: Duration,
+}
+
+impl Patience {
+    fn new(deadlines: &Deadlines) -> Self {
+        Self {
+            most: deadlines.write,
+            rate: deadlines.write_rate,
+            left: deadlines.write,
+        }
+    }
+
+    fn spend(&mut self, waited: Duration) {
+        self.left = self.left.saturating_sub(waited);
+    }
+
+    fn earn(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let earned = bytes.saturating_mul(1_000).checked_div(self.rate);
+        let earned = earned.map_or(self.most, Duration::from_millis);
+        self.left = self.left.saturating_add(earned).min(self.most);
     }
 }
 
@@ -58,7 +90,11 @@ pub(super) struct Watched<I> {
     /// When the head being read began, and how many requests had begun then.
     head: Option<(Instant, u64)>,
     timer: Pin<Box<Sleep>>,
-    write_timer: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    /// When patience was last spent on an HTTP/2 client.
+    looked: Instant,
+    /// Since when a write has waited, and its end.
+    write_timer: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl<I> Watched<I> {
@@ -70,6 +106,8 @@ impl<I> Watched<I> {
             http2: None,
             head: None,
             timer: Box::pin(sleep(deadlines.shortest())),
+            patience: Patience::new(&deadlines),
+            looked: Instant::now(),
             write_timer: None,
         }
     }
@@ -92,21 +130,32 @@ impl<I> Watched<I> {
     }
 
     /// When this connection is to be given up, as things stand; `None` while we owe it an answer.
-    fn due(&self) -> Option<(Instant, &'static str)> {
+    fn due(&mut self, now: Instant) -> Option<(Instant, GivenUp)> {
+        let before = std::mem::replace(&mut self.looked, now);
         let activity = &self.activity;
         if activity.is_busy() {
+            let since = activity.unread_since()?;
+            if self.http2 == Some(true) {
+                let waited = now.saturating_duration_since(since.max(before));
+                self.patience.spend(waited);
+                return Some((now + self.patience.left, GivenUp::SlowRead));
+            }
             let due = activity.last_progress() + self.deadlines.write;
-            return activity.is_unread().then_some((due, "does not read"));
+            return Some((due, GivenUp::SlowRead));
         }
         let begun = activity.begun();
         if begun == 0 {
-            return Some((activity.origin() + self.deadlines.head, "sent no request"));
+            let due = activity.origin() + self.deadlines.head;
+            return Some((due, GivenUp::SlowHead));
         }
         match self.head {
             Some((since, before)) if before == begun => {
-                Some((since + self.deadlines.head, "sent half a request"))
+                Some((since + self.deadlines.head, GivenUp::SlowHead))
             }
-            _ => Some((activity.last_progress() + self.deadlines.idle, "is idle")),
+            _ => Some((
+                activity.last_progress() + self.deadlines.idle,
+                GivenUp::Idle,
+            )),
         }
     }
 
@@ -116,9 +165,9 @@ impl<I> Watched<I> {
             ready!(self.timer.as_mut().poll(cx));
             let now = Instant::now();
             let next = now + self.deadlines.shortest();
-            let next = match self.due() {
+            let next = match self.due(now) {
                 Some((due, why)) if due <= now => {
-                    tracing::debug!("connection closed: the client {why}");
+                    self.activity.give_up(why);
                     return Poll::Ready(io::ErrorKind::TimedOut.into());
                 }
                 Some((due, _)) => next.min(due),
@@ -128,23 +177,39 @@ impl<I> Watched<I> {
         }
     }
 
-    /// Passes on what a write came to, or the error when it has made no progress for too long.
+    /// Passes on what a write came to, or the error when patience is at its end.
     fn bound_write<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.write_timer = None;
+            if let Some((since, _)) = self.write_timer.take() {
+                self.patience.spend(since.elapsed());
+            }
             return written;
         }
-        let write = self.deadlines.write;
-        let timer = self
+        let left = self.patience.left;
+        let (_, timer) = self
             .write_timer
-            .get_or_insert_with(|| Box::pin(sleep(write)));
+            .get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
         ready!(timer.as_mut().poll(cx));
-        tracing::debug!("connection closed: the client does not read");
+        self.activity.give_up(GivenUp::SlowRead);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The same of a write of bytes, which buy time.
+    fn bound_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let bound = self.bound_write(cx, written);
+        if let Poll::Ready(Ok(bytes)) = bound {
+            self.activity.touch();
+            self.patience.earn(bytes);
+        }
+        bound
     }
 }
 
@@ -172,10 +237,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        if written.is_ready() {
-            self.activity.touch();
-        }
-        self.bound_write(cx, written)
+        self.bound_bytes(cx, written)
     }
 
     fn poll_write_vectored(
@@ -184,10 +246,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
-        if written.is_ready() {
-            self.activity.touch();
-        }
-        self.bound_write(cx, written)
+        self.bound_bytes(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

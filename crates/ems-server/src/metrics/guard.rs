@@ -10,6 +10,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::listener::GivenUp;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
@@ -27,6 +29,11 @@ struct WhereLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhyLabels {
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PatternLabels {
     pattern: &'static str,
 }
@@ -38,10 +45,11 @@ pub struct Figures {
     sentenced: Family<SentenceLabels, Counter>,
     refused: Family<WhereLabels, Counter>,
     patterns: Family<PatternLabels, Counter>,
+    given_up: Family<WhyLabels, Counter>,
 }
 
 /// The patterns that are told by name.
-const PATTERNS: [Violation; 9] = [
+const PATTERNS: [Violation; 10] = [
     Violation::ManyAccounts,
     Violation::ManyAddresses,
     Violation::BurstUnauthorized,
@@ -51,6 +59,7 @@ const PATTERNS: [Violation; 9] = [
     Violation::ScopeProbing,
     Violation::ReadingJump,
     Violation::UndeclaredProxy,
+    Violation::ProtocolAbuse,
 ];
 
 impl Figures {
@@ -61,6 +70,7 @@ impl Figures {
             sentenced: Family::default(),
             refused: Family::default(),
             patterns: Family::default(),
+            given_up: Family::default(),
         };
         let help = "Addresses that are shut out now";
         registry.register("guard_sentences", help, figures.sentences.clone());
@@ -70,6 +80,8 @@ impl Figures {
         registry.register("guard_refused", help, figures.refused.clone());
         let help = "Patterns of attack that were told, by name";
         registry.register("guard_patterns", help, figures.patterns.clone());
+        let help = "Connections that were given up, by why";
+        registry.register("guard_given_up", help, figures.given_up.clone());
         figures.hold(0, 0);
         for (kind, reason) in [
             (Kind::Block, Reason::TooManyFailedAttempts),
@@ -81,6 +93,9 @@ impl Figures {
         }
         for pattern in PATTERNS.map(Violation::as_str) {
             let _ = figures.patterns.get_or_create(&PatternLabels { pattern });
+        }
+        for why in GivenUp::ALL.map(GivenUp::as_str) {
+            let _ = figures.given_up.get_or_create(&WhyLabels { why });
         }
         for r#where in ["accept", "request"] {
             let _ = figures.refused.get_or_create(&WhereLabels { r#where });
@@ -115,6 +130,12 @@ impl Figures {
     /// Notes a connection (`accept`) or a request (`request`) of an address that is shut out.
     pub fn refused(&self, r#where: &'static str) {
         self.refused.get_or_create(&WhereLabels { r#where }).inc();
+    }
+
+    /// Notes a connection that was given up.
+    pub fn gave_up(&self, why: GivenUp) {
+        let why = why.as_str();
+        self.given_up.get_or_create(&WhyLabels { why }).inc();
     }
 
     /// Notes that a pattern of attack was told.

@@ -67,11 +67,12 @@ async fn a_connection_may_idle_longer_than_a_head_may_take_and_no_longer_than_se
 
 #[tokio::test]
 async fn the_second_head_of_a_connection_has_its_deadline_too() {
-    let server = Running::start(&[("header_timeout", "200ms"), ("idle_timeout", "1h")]);
+    let mut server = Running::start(&[("header_timeout", "200ms"), ("idle_timeout", "1h")]);
     let mut stream = server.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     read_answer(&mut stream, "hello").await;
     stream.write_all(b"GET / HT").await.unwrap();
     assert_eq!(read_to_end(stream).await, "");
+    assert_eq!(server.why().await, GivenUp::SlowHead);
 }
 
 #[tokio::test]
@@ -118,6 +119,7 @@ async fn a_client_that_does_not_read_is_cut() {
         .send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
         .await;
     assert_eq!(server.hear().await, "endless ended");
+    assert_eq!(server.why().await, GivenUp::SlowRead);
     drop(unread);
 }
 
@@ -133,5 +135,65 @@ async fn an_http2_client_that_opens_no_window_is_cut() {
     let url = format!("http://{}/endless", server.address);
     let unread = client.get(url).send().await.unwrap();
     assert_eq!(server.hear().await, "endless ended");
+    assert_eq!(server.why().await, GivenUp::SlowRead);
     drop(unread);
+}
+
+/// Takes 64 KiB every 10 ms, of which the kernels in between make steps of some hundred KiB; what it
+/// had taken when it was cut, or when it had enough.
+async fn taken_slowly(server: &Running, enough: usize) -> usize {
+    let mut stream = server
+        .send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
+    let (mut taken, mut buffer) = (0, vec![0; 65_536]);
+    let mut pace = tokio::time::interval(Duration::from_millis(10));
+    while taken < enough
+        && let Ok(Ok(bytes @ 1..)) = timeout(PATIENCE, stream.read(&mut buffer)).await
+    {
+        taken += bytes;
+        pace.tick().await;
+    }
+    taken
+}
+
+#[tokio::test]
+async fn a_client_that_takes_little_and_often_is_cut_where_a_rate_is_asked_for() {
+    let enough = 24 << 20;
+    let free = Running::start(&[("write_timeout", "1s"), ("write_min_rate", "0B")]);
+    assert!(taken_slowly(&free, enough).await >= enough);
+    let mut paced = Running::start(&[("write_timeout", "1s"), ("write_min_rate", "1GiB")]);
+    let taken = taken_slowly(&paced, enough).await;
+    assert!(taken < enough, "{taken}");
+    assert_eq!(paced.why().await, GivenUp::SlowRead);
+}
+
+#[tokio::test]
+async fn an_http2_client_that_opens_its_window_by_a_byte_at_a_time_is_cut() {
+    let mut server = Running::start(&[("write_timeout", "500ms"), ("write_min_rate", "1KiB")]);
+    let mut stream = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // SETTINGS_INITIAL_WINDOW_SIZE of 1, and a GET of /endless (RFC 9113 §6.5, RFC 7541).
+    let fields = b"\x82\x86\x04\x08/endless\x01\x01x";
+    let begun = [
+        &b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\x01"[..],
+        b"\0\0\x0f\x01\x05\0\0\0\x01",
+        fields,
+    ];
+    stream.write_all(&begun.concat()).await.unwrap();
+    let (start, mut heard) = (Instant::now(), [0; 4096]);
+    // A byte more every 50 ms.
+    loop {
+        match timeout(Duration::from_millis(50), stream.read(&mut heard)).await {
+            Ok(Ok(0) | Err(_)) => break,
+            Ok(Ok(_)) => {}
+            Err(_) => {
+                let window = b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\x01";
+                if stream.write_all(window).await.is_err() {
+                    break;
+                }
+            }
+        }
+        assert!(start.elapsed() < PATIENCE);
+    }
+    assert!(start.elapsed() >= Duration::from_millis(400));
+    assert_eq!(server.why().await, GivenUp::SlowRead);
 }

@@ -140,6 +140,37 @@ async fn rapid_reset_is_ended() {
 }
 
 #[tokio::test]
+async fn a_flood_is_told_by_name_and_who_floods_again_gets_no_connection() {
+    let server = TestServer::builder()
+        .set("guard.ban_score", "20")
+        .start()
+        .await;
+    let mut pings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    pings.extend((0..FLOOD).flat_map(|_| frame(PING, 0, 0, &[0; 8])));
+    let floods = meanwhile(&server, async {
+        let mut floods = 0;
+        // A second one bans; others before that may still have got in.
+        while let Some(mut wire) = Wire::from(&server, 9).await {
+            wire.say(&pings).await;
+            wire.rest().await;
+            floods += 1;
+            assert!(floods < 100);
+        }
+        floods
+    })
+    .await;
+    assert!(floods >= 2);
+    let place = server.stop().await.unwrap();
+    let log = place.path().join("instance/log/security.log");
+    let told = std::fs::read_to_string(log).unwrap();
+    let abuse = told.lines().filter(|line| {
+        line.contains(r#""violation_type":"protocol_abuse""#) && line.contains("127.0.0.9")
+    });
+    assert!(abuse.count() >= 2, "{told}");
+    assert!(told.contains(r#""reason":"flood""#) && told.contains(r#""kind":"ban""#));
+}
+
+#[tokio::test]
 async fn an_honest_client_of_http2_is_not_taken_for_a_flood() {
     let server = TestServer::start().await;
     // As many streams as may be at once, over and over, on the one connection of a client.
