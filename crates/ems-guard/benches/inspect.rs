@@ -20,7 +20,7 @@ const ROUNDS: u32 = 20_000;
 const LARGE: usize = 64 * 1024;
 
 fn main() {
-    let inspector = Inspector::new(Vec::new());
+    let inspector = Inspector::new(Vec::new(), 20);
     let get = Head {
         method: "GET",
         path: "/api/v1/data/plant7-000123",
@@ -61,9 +61,14 @@ fn main() {
     pieces(&inspector);
 }
 
-const FIELDS: [(&str, &[u8]); 6] = [
+const FIELDS: [(&str, &[u8]); 8] = [
     ("host", b"ems.example.com:8000"),
-    ("user-agent", b"ems/0.1.0"),
+    (
+        "user-agent",
+        b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    ),
+    ("referer", b"https://ems.example.com:8000/docs"),
+    ("accept-language", b"en-GB,en;q=0.8"),
     ("accept", b"application/json"),
     ("accept-encoding", b"gzip, zstd"),
     ("content-type", b"application/json"),
@@ -77,10 +82,19 @@ fn pieces(inspector: &Inspector) {
         .flat_map(|category| category.rules)
         .flat_map(|rule| rule.example.split_inclusive(|c: char| !c.is_alphanumeric()))
         .collect();
-    for (name, field) in [("value", "q"), ("prose", "location")] {
+    let crumbs: Vec<&str> = pieces
+        .iter()
+        .filter_map(|piece| piece.get(..piece.len().min(2)))
+        .collect();
+    for (name, field, pieces) in [
+        ("pieces_value", "q", &pieces),
+        ("pieces_prose", "location", &pieces),
+        ("crumbs_value", "q", &crumbs),
+        ("crumbs_prose", "location", &crumbs),
+    ] {
         let costs: Vec<f64> = (1..=5_u64)
             .map(|seed| {
-                let text = shuffled(&pieces, seed);
+                let text = shuffled(pieces, seed);
                 let begin = Instant::now();
                 let mut look = inspector.begin("/api/v1/data");
                 look.text(field, &text);
@@ -89,7 +103,7 @@ fn pieces(inspector: &Inspector) {
             })
             .collect();
         let most = costs.iter().copied().fold(0.0, f64::max);
-        print(&format!("inspect_pieces_{name}"), most, "ns/byte");
+        print(&format!("inspect_{name}"), most, "ns/byte");
     }
 }
 

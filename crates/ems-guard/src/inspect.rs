@@ -11,6 +11,7 @@ mod head;
 mod matcher;
 mod reference;
 mod rules;
+mod seen;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ pub use self::{
     rules::{CATEGORIES, Category, Rule, rule},
     tally::Report,
 };
-use self::{matcher::Matcher, rules::Places, tally::Tally};
+use self::{matcher::Matcher, rules::Places, seen::Seen, tally::Tally};
 
 /// The names of fields that people write in.
 const PROSE: [&str; 22] = [
@@ -84,7 +85,9 @@ pub struct Allow {
 #[derive(Debug)]
 pub struct Inspector {
     allowed: Vec<Allow>,
+    enough: u32,
     matcher: &'static Matcher,
+    seen: Seen,
 }
 
 /// One request, being judged.
@@ -98,11 +101,14 @@ pub struct Inspection<'a> {
 }
 
 impl Inspector {
-    /// Judges without what is allowed.
-    pub fn new(allowed: Vec<Allow>) -> Self {
+    /// Judges without what is allowed, until a score of `enough` is reached: what would be found
+    /// beyond changes nothing, and who sends much of it must not have us read it all.
+    pub fn new(allowed: Vec<Allow>, enough: u32) -> Self {
         Self {
             allowed,
+            enough,
             matcher: Matcher::shared(),
+            seen: Seen::new(),
         }
     }
 
@@ -167,9 +173,23 @@ impl Inspection<'_> {
         self.judge(place, name, value);
     }
 
-    fn judge(&mut self, place: Places, field: &[u8], text: &[u8]) {
-        if self.is_harmless(place, text) {
+    /// Judges what is likely the same in many requests.
+    fn repeated(&mut self, place: Places, field: &[u8], text: &[u8]) {
+        if self.inspector.seen.is_nothing(place, text) {
             return;
+        }
+        if self.judge(place, field, text) {
+            self.inspector.seen.nothing(place, text);
+        }
+    }
+
+    /// Judges a text; whether it is nothing to any rule, allowed or not.
+    fn judge(&mut self, place: Places, field: &[u8], text: &[u8]) -> bool {
+        if self.tally.score >= self.inspector.enough {
+            return false;
+        }
+        if self.is_harmless(place, text) {
+            return true;
         }
         let fields = Places::NAME.and(Places::VALUE);
         let place = if place.meets(fields) && self.known {
@@ -178,14 +198,18 @@ impl Inspection<'_> {
             place
         };
         let (inspector, route) = (self.inspector, self.route);
+        let mut nothing = true;
         inspector.matcher.find(place, text, &mut |rule| {
+            nothing = false;
             self.tally.add(rule, place, field, &|rule| {
                 inspector
                     .allowed
                     .iter()
                     .any(|allow| allow.covers(rule, route, field))
             });
+            self.tally.score < inspector.enough
         });
+        nothing
     }
 
     /// Whether a text is of a kind that leaves no room for an attack: a number or a time, the name

@@ -29,6 +29,8 @@ use crate::{
 
 /// What one request adds to the score of its address at most: none is banned for one mistake.
 const MOST_SCORED: u32 = 10;
+/// The score at which a request is judged, where no threshold above it is set.
+const ENOUGH: u32 = 20;
 /// Fields that hold secrets, on the routes that take them.
 const SECRETS: [&str; 5] = ["password", "current", "new", "otp", "refresh_token"];
 
@@ -61,7 +63,7 @@ impl Inspections {
             })
         });
         Self {
-            inspector: Inspector::new(allowed.collect()),
+            inspector: Inspector::new(allowed.collect(), guard.threshold.max(ENOUGH)),
             mode: guard.inspection,
             threshold: guard.threshold,
         }

@@ -193,7 +193,7 @@ fn field(inspection: &mut Inspection<'_>, name: &str, value: &[u8]) {
     if value.contains(&0) || memchr::memmem::find(value, b"%00").is_some() {
         inspection.note("protocol-nul", place, name.as_bytes());
     }
-    inspection.judge(place, name.as_bytes(), &decode::deep(value));
+    inspection.repeated(place, name.as_bytes(), &decode::deep(value));
 }
 
 /// Bytes of lists, dates, media types, tags, numbers and addresses.
@@ -213,7 +213,7 @@ fn referer(inspection: &mut Inspection<'_>, value: &[u8]) {
     if memchr::memmem::find(value, b"%00").is_some() || value.contains(&0) {
         inspection.note("protocol-nul", P::REFERER, b"referer");
     }
-    inspection.judge(P::REFERER, b"referer", &decode::form(value));
+    inspection.repeated(P::REFERER, b"referer", &decode::form(value));
 }
 
 fn cookies(inspection: &mut Inspection<'_>, value: &[u8]) {

@@ -21,10 +21,17 @@ const WINDOW: usize = 1024;
 const OVERLAP: usize = 128;
 /// The windows that are read of one text at most, and its last one.
 const MOST_WINDOWS: usize = 16;
+/// Patterns read so much at a time, of which they have read so much before: what spans more of a
+/// text is no attack that anything would read.
+const CHUNK: usize = 4096;
+const SHARED: usize = 512;
 /// The rules that share an automaton at most.
 const RULES_AT_ONCE: usize = 12;
 /// Characters without which prose is nothing but prose.
 const TELLING: &[u8] = b"'\"<>(){}[]$;|&%\\`=#*@^~/+\xc0\xc1\xe0\xef";
+
+/// Hears of a rule, and says whether to go on.
+pub(super) type Found<'a> = &'a mut dyn FnMut(usize) -> bool;
 
 /// All rules, compiled.
 #[derive(Debug)]
@@ -127,8 +134,9 @@ impl Matcher {
         sets.all(|set| set.patterns.len() == set.rules.len())
     }
 
-    /// Calls `found` with each rule that finds something in a text, perhaps more than once.
-    pub(super) fn find(&self, place: Places, text: &[u8], found: &mut dyn FnMut(usize)) {
+    /// Calls `found` with each rule that finds something in a text, perhaps more than once, until it
+    /// has heard enough and says `false`.
+    pub(super) fn find(&self, place: Places, text: &[u8], found: Found<'_>) {
         let loose = place.meets(Places::PROSE.and(Places::DOCUMENT));
         let tells = |byte: &u8| {
             self.telling
@@ -139,51 +147,64 @@ impl Matcher {
         if text.is_empty() || (loose && !text.iter().any(tells)) {
             return;
         }
-        self.view(place, text, found);
+        self.views(place, text, loose, found);
+    }
+
+    /// A text as each of its receivers might read it; `None` once enough is found.
+    fn views(&self, place: Places, text: &[u8], loose: bool, found: Found<'_>) -> Option<()> {
+        let mut view = |text: &[u8]| self.view(place, text, found).then_some(());
+        view(text)?;
         let deep = decode::deep(text);
         if *deep != *text {
-            self.view(place, &deep, found);
+            view(&deep)?;
         }
         for space in [Some(b' '), None] {
             if let Some(code) = decode::uncommented(&deep, space) {
-                self.view(place, &code, found);
+                view(&code)?;
             }
         }
         if loose {
-            return;
+            return None;
         }
         if let Some(words) = decode::unquoted(&deep).filter(|words| **words != *deep) {
-            self.view(place, &words, found);
+            view(&words)?;
         }
-        if let Some(decoded) = decode::base64(&deep) {
-            let deeper = decode::deep(&decoded);
-            self.view(place, &deeper, found);
-        }
+        view(&decode::deep(&decode::base64(&deep)?))
     }
 
-    fn view(&self, place: Places, text: &[u8], found: &mut dyn FnMut(usize)) {
+    /// Whether to go on.
+    fn view(&self, place: Places, text: &[u8], found: Found<'_>) -> bool {
+        let program = place.meets(Places::AGENT.and(Places::HEADER).and(Places::DOCUMENT));
+        if is_sql(place, text) && !program && windows(text).any(sql) {
+            self.sql.into_iter().all(&mut *found);
+        }
+        if is_markup(text) && !place.meets(Places::DOCUMENT) && windows(text).any(script) {
+            self.script.into_iter().all(&mut *found);
+        }
+        chunks(text).all(|chunk| self.patterns(place, chunk, found))
+    }
+
+    /// What the patterns find. Whether to go on.
+    fn patterns(&self, place: Places, text: &[u8], found: Found<'_>) -> bool {
         let loose = place.meets(Places::PROSE.and(Places::DOCUMENT));
         let sets = match place {
             _ if loose => &self.prose,
             Places::AGENT => &self.agent,
             _ => &self.strict,
         };
-        for set in sets.0.iter().filter(|set| set.patterns.is_match(text)) {
-            for pattern in set.patterns.matches(text) {
-                let index = set.rules.get(pattern).copied();
-                let rule = index.and_then(|index| self.table.get(index));
-                if rule.is_some_and(|rule| rule.places.meets(place)) {
-                    index.into_iter().for_each(&mut *found);
-                }
-            }
-        }
-        let program = place.meets(Places::AGENT.and(Places::HEADER).and(Places::DOCUMENT));
-        if is_sql(place, text) && !program && windows(text).any(sql) {
-            self.sql.into_iter().for_each(&mut *found);
-        }
-        if is_markup(text) && !place.meets(Places::DOCUMENT) && windows(text).any(script) {
-            self.script.into_iter().for_each(&mut *found);
-        }
+        let here = |index: &usize| {
+            let rule = self.table.get(*index);
+            rule.is_some_and(|rule| rule.places.meets(place))
+        };
+        let mut hits = sets
+            .0
+            .iter()
+            .filter(|set| set.patterns.is_match(text))
+            .flat_map(|set| {
+                let hits = set.patterns.matches(text).into_iter();
+                hits.filter_map(|pattern| set.rules.get(pattern).copied())
+            });
+        hits.by_ref().filter(here).all(found)
     }
 }
 
@@ -219,6 +240,14 @@ fn sql(text: &[u8]) -> bool {
 
 fn script(text: &[u8]) -> bool {
     libinjectionrs::detect_xss(text).is_injection()
+}
+
+/// A long text in pieces, each with the end of the one before: it may have been enough.
+fn chunks(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let last = text.len().saturating_sub(SHARED).max(1);
+    (0..last)
+        .step_by(CHUNK - SHARED)
+        .filter_map(|start| text.get(start..text.len().min(start.saturating_add(CHUNK))))
 }
 
 /// The first windows of a text and its last: a tokeniser is dear, and patterns look at all of it.

@@ -12,7 +12,7 @@ mod script;
 mod sql;
 
 /// Where a text stands in a request, as a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Places(u16);
 
 impl Places {

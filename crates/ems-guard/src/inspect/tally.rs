@@ -23,6 +23,8 @@ pub struct Report {
 pub(super) struct Tally {
     hits: u128,
     first: Option<String>,
+    /// The score so far, without what is for the form alone.
+    pub(super) score: u32,
 }
 
 impl Tally {
@@ -40,10 +42,13 @@ impl Tally {
         let Some(bit) = bit.filter(|bit| self.hits & bit == 0) else {
             return;
         };
-        if rules::all().nth(index).is_none_or(allowed) {
+        let Some(rule) = rules::all().nth(index).filter(|rule| !allowed(rule)) else {
             return;
-        }
+        };
         self.hits |= bit;
+        if !is_form(rule) {
+            self.score += rule.score;
+        }
         self.first.get_or_insert_with(|| describe(place, field));
     }
 
@@ -61,11 +66,16 @@ impl Tally {
         };
         Some(Report {
             score: sum(&|_| true),
-            form: sum(&|rule| rule.patterns.is_empty() && rule.id.starts_with("protocol-")),
+            form: sum(&is_form),
             rules: rules.iter().map(|rule| rule.id).collect(),
             place,
         })
     }
+}
+
+/// Whether a rule is for the form of a request alone.
+fn is_form(rule: &Rule) -> bool {
+    rule.patterns.is_empty() && rule.id.starts_with("protocol-")
 }
 
 fn describe(place: Places, field: &[u8]) -> String {

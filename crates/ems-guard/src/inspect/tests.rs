@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{rules, *};
 
 fn inspector() -> Inspector {
-    Inspector::new(Vec::new())
+    Inspector::new(Vec::new(), u32::MAX)
 }
 
 fn rules_in(inspection: &Inspection<'_>) -> Vec<&'static str> {
@@ -254,7 +254,7 @@ fn a_rule_that_is_allowed_counts_elsewhere() {
                 field: field.map(str::to_owned),
             })
         });
-        let inspector = Inspector::new(allowed.collect());
+        let inspector = Inspector::new(allowed.collect(), u32::MAX);
         let mut inspection = inspector.begin(route);
         inspection.text(field, attack);
         score(&inspection) > 0
@@ -366,6 +366,55 @@ fn what_leaves_no_room_is_not_looked_at_and_nothing_else_is_spared() {
     let attack: &[u8] = b"/api/v1/data/../../etc/passwd";
     assert!(path("/api/v1/data/{meter_id}", attack) && path("unmatched", attack));
     assert!(!path("/api/v1/data/{meter_id}", b"/api/v1/data/phpmyadmin"));
+}
+
+#[test]
+fn judges_no_further_than_enough_and_no_less_than_all_until_then() {
+    let attack = "1 UNION ALL SELECT null, null";
+    let report = |enough, texts: &[&str]| {
+        let inspector = Inspector::new(Vec::new(), enough);
+        let mut inspection = inspector.begin("/");
+        for text in texts {
+            inspection.text("q", text);
+        }
+        inspection.report().unwrap()
+    };
+    let all = report(u32::MAX, &[attack, "<script>alert(1)</script>"]);
+    let some = report(5, &[attack, "<script>alert(1)</script>"]);
+    assert!((5..all.score).contains(&some.score), "{some:?}");
+    // At the end of a long text, and across where it is cut up, it is found as well.
+    for before in [3_500, 3_570, 3_580, 4_000, 4_080, 4_090, 60_000] {
+        let text = format!("{} {attack}", "lorem ipsum ".repeat(before / 12));
+        assert!(
+            report(20, &[&text]).rules.contains(&"sql-union"),
+            "{before}"
+        );
+    }
+}
+
+#[test]
+fn what_was_nothing_once_is_known_and_what_was_allowed_once_is_not() {
+    let (attack, agent) = (
+        "${jndi:ldap://x/a}",
+        "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101",
+    );
+    let allowed = Allow {
+        rule: rule("code-jndi").unwrap(),
+        route: Some("/a".to_owned()),
+        field: None,
+    };
+    let inspector = Inspector::new(vec![allowed], u32::MAX);
+    let of = |route: &str, value: &str| {
+        let mut inspection = inspector.begin(route);
+        inspection.repeated(Places::AGENT, b"user-agent", value.as_bytes());
+        inspection.report().map_or(0, |report| report.score)
+    };
+    assert!(of("/a", attack) < of("/b", attack));
+    assert_eq!((of("/a", agent), of("/b", agent)), (0, 0));
+    assert!(inspector.seen.is_nothing(Places::AGENT, agent.as_bytes()));
+    for (place, text) in [(Places::AGENT, attack), (Places::REFERER, agent)] {
+        assert!(!inspector.seen.is_nothing(place, text.as_bytes()));
+    }
 }
 
 /// The time of the fastest of three looks at a body.
