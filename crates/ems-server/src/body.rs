@@ -40,6 +40,8 @@ const MOST_DISCARDED: usize = 64 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 /// How much is decompressed before the budget is charged again, in bytes.
 const STEP: usize = 256 * 1024;
+/// The largest window of zstd, as a power of two: what HTTP allows (RFC 9659).
+const LARGEST_WINDOW: u32 = 23;
 
 /// The bytes that all bodies in memory may take together. Clones share it.
 #[derive(Debug, Clone)]
@@ -262,7 +264,7 @@ fn body_problem(error: &axum::Error) -> Problem {
 
 /// A content coding.
 #[derive(Debug, Clone, Copy)]
-enum Coding {
+pub(crate) enum Coding {
     Gzip,
     Zstd,
 }
@@ -342,10 +344,7 @@ fn expand(
     (most, mut charge): (usize, Charge),
 ) -> Result<(Bytes, Charge), Problem> {
     let broken = |_: io::Error| Problem::malformed("the compressed body is broken");
-    let mut reader: Box<dyn Read + '_> = match coding {
-        Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(body)),
-        Coding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(body).map_err(broken)?),
-    };
+    let mut reader = reader(body, coding).map_err(broken)?;
     let mut bytes = Vec::new();
     loop {
         Handle::current().block_on(budget.charge(&mut charge, STEP))?;
@@ -363,6 +362,34 @@ fn expand(
             return Ok((bytes.into(), charge));
         }
     }
+}
+
+fn reader(body: &[u8], coding: Coding) -> io::Result<Box<dyn Read + '_>> {
+    Ok(match coding {
+        Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(body)),
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?;
+            decoder.window_log_max(LARGEST_WINDOW)?;
+            Box::new(decoder)
+        }
+    })
+}
+
+/// The coding of a body that no handler has taken yet, where it is one that we unpack.
+pub(crate) fn packed(headers: &HeaderMap) -> Option<Coding> {
+    coding(headers, true).ok().flatten()
+}
+
+/// The beginning of what a packed body holds, as far as it unpacks.
+pub(crate) fn beginning(body: &[u8], coding: Coding, most: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(reader) = reader(body, coding) {
+        // What came before it breaks is read all the same.
+        let _ = reader
+            .take(u64::try_from(most).unwrap_or(u64::MAX))
+            .read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 /// Takes what is left of a refused request's body, where that is little and comes at once. An answer

@@ -9,7 +9,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::{body::Body, extract::Request};
 use bytes::Bytes;
 use ems_api::ErrorCode;
-use ems_core::policy::{TABLE, need};
+use ems_core::policy::{Need, TABLE, need};
 use ems_guard::{
     Act,
     door::Finding,
@@ -37,12 +37,14 @@ const SECRETS: [&str; 5] = ["password", "current", "new", "otp", "refresh_token"
 /// A stranger's body above this is judged on a thread of its own: one made of pieces of attacks takes
 /// microseconds a byte, and no other request may wait for it.
 const INLINE_BYTES: usize = 4096;
-/// Bytes of a known caller's rows that are judged where some are bad: one bad row must not have a
-/// body of many megabytes judged byte by byte.
+/// Bytes of a body that are judged byte by byte: of a stranger's, and of a known caller's rows where
+/// some are bad.
 const MOST_OF_ROWS: usize = 64 * 1024;
 /// Where a provider of identities sends browsers back. What it puts into the query is its own matter,
 /// such as the name of its session; of it we take three opaque texts, each held against what we know.
 const CALLBACK: &str = "/api/v1/auth/sso/callback";
+/// Where refresh tokens are taken.
+const REFRESH: &str = "/api/v1/auth/refresh";
 
 /// How requests are inspected.
 #[derive(Debug)]
@@ -165,18 +167,25 @@ pub(crate) async fn stranger(
     let absent = TABLE.iter().any(|row| row.path == route) && need("GET", route).is_none();
     let bodied = !absent && (parts.method == Method::GET || parts.method == Method::HEAD);
     let media_type = parts.headers.get(header::CONTENT_TYPE).cloned();
-    let (inspections, judged) = (Arc::clone(&app.inspections), bytes.clone());
+    let (inspections, coding) = (Arc::clone(&app.inspections), body::packed(&parts.headers));
+    let most = if is_uncounted(route) {
+        INLINE_BYTES
+    } else {
+        MOST_OF_ROWS
+    };
+    let judged = bytes.slice(..bytes.len().min(most));
     let judge = move || {
+        let unpacked = coding.map(|coding| body::beginning(&judged, coding, most));
         inspections.judge(route, |inspection| {
             if bodied {
                 inspection.bodied();
             }
             inspection.skip(if is_secret(route) { &SECRETS } else { &[] });
             let media_type = media_type.as_ref().map(http::HeaderValue::as_bytes);
-            inspection.body(media_type, &judged);
+            inspection.body(media_type, unpacked.as_deref().unwrap_or(&judged));
         })
     };
-    let report = if bytes.len() > INLINE_BYTES {
+    let report = if bytes.len() > INLINE_BYTES || coding.is_some() {
         let judged = tokio::task::spawn_blocking(judge).await;
         judged.map_err(|error| Problem::internal(error.to_string()))?
     } else {
@@ -190,6 +199,11 @@ fn has_body(headers: &HeaderMap) -> bool {
         || headers
             .get(header::CONTENT_LENGTH)
             .is_some_and(|length| length != "0")
+}
+
+/// Whether a route is outside of the windows, or counted only by what comes of it.
+fn is_uncounted(route: &str) -> bool {
+    need("GET", route) == Some(Need::Open) || route == REFRESH
 }
 
 /// Whether a route takes passwords or tokens: any text may be one.

@@ -1,10 +1,11 @@
 //! What looks like an attack is refused before anything else is said of it, told without being
 //! repeated, and counted against strangers alone.
 
-use std::fs;
+use std::{fs, io::Write};
 
 use ems_core::role::Role;
 use ems_testkit::{ADMIN, Answer, Builder, TestServer};
+use flate2::{Compression, write::GzEncoder};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
@@ -132,6 +133,32 @@ async fn a_bad_row_has_no_location_of_a_good_one_pass_unjudged() {
         server.admin().await.get("/api/v1/meters/m1").await.json()["readings"],
         999
     );
+}
+
+#[tokio::test]
+async fn what_a_stranger_sends_packed_is_judged_unpacked() {
+    let server = server().start().await;
+    let body = reading(ATTACK).to_string().into_bytes();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&body).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let torn = gzip[..gzip.len() - 4].to_vec();
+    let zstd = zstd::encode_all(&*body, 3).unwrap();
+    let bomb = zstd::encode_all(&*vec![b' '; 64 << 20], 3).unwrap();
+    for (coding, body, blocked) in [
+        ("gzip", gzip, true),
+        ("gzip", torn, true),
+        ("zstd", zstd, true),
+        ("zstd", bomb, false),
+        ("gzip", b"no gzip".to_vec(), false),
+    ] {
+        let request = server.nobody().request("POST", BATCH);
+        let request = request
+            .header(CONTENT_TYPE, "application/json")
+            .header("content-encoding", coding);
+        let answer = Answer::of(request.body(body)).await;
+        assert_eq!(is_blocked(&answer), blocked, "{coding}: {}", answer.text());
+    }
 }
 
 #[tokio::test]
