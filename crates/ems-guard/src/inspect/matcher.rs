@@ -3,7 +3,12 @@
 
 use std::sync::LazyLock;
 
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use regex_automata::{
+    Input, MatchKind, PatternSet,
+    meta::{Config, Regex},
+    nfa::thompson::WhichCaptures,
+    util::syntax,
+};
 
 use super::{
     decode,
@@ -23,7 +28,7 @@ const OVERLAP: usize = 128;
 const MOST_WINDOWS: usize = 16;
 /// Patterns read so much at a time, of which they have read so much before: what spans more of a
 /// text is no attack that anything would read.
-const CHUNK: usize = 4096;
+const PART: usize = 4096;
 const SHARED: usize = 512;
 /// The rules that share an automaton at most.
 const RULES_AT_ONCE: usize = 12;
@@ -52,7 +57,7 @@ struct Sets(Vec<Set>);
 
 #[derive(Debug)]
 struct Set {
-    patterns: RegexSet,
+    patterns: Regex,
     /// The rule of each pattern.
     rules: Vec<usize>,
 }
@@ -63,10 +68,7 @@ impl Sets {
         let mut sets = Vec::new();
         for category in CATEGORIES {
             for half in category.rules.chunks(RULES_AT_ONCE) {
-                let set = Set::new((first, half), places);
-                if !set.rules.is_empty() {
-                    sets.push(set);
-                }
+                sets.extend(Set::new((first, half), places));
                 first += half.len();
             }
         }
@@ -75,7 +77,7 @@ impl Sets {
 }
 
 impl Set {
-    fn new((first, table): (usize, &[Rule]), places: Places) -> Self {
+    fn new((first, table): (usize, &[Rule]), places: Places) -> Option<Self> {
         let (mut rules, mut patterns) = (Vec::new(), Vec::new());
         for (index, rule) in table.iter().enumerate() {
             if rule.places.meets(places) && !rule.patterns.is_empty() {
@@ -83,15 +85,34 @@ impl Set {
                 patterns.push(factored(&rule.patterns.join("|")));
             }
         }
-        let built = RegexSetBuilder::new(&patterns)
+        let config = Config::new()
+            .match_kind(MatchKind::All)
+            .utf8_empty(false)
+            .which_captures(WhichCaptures::None)
+            .nfa_size_limit(Some(COMPILED))
+            .hybrid_cache_capacity(CACHE);
+        let bytes = syntax::Config::new()
             .case_insensitive(true)
             .unicode(false)
-            .size_limit(COMPILED)
-            .dfa_size_limit(CACHE)
-            .build();
+            .utf8(false);
+        let built = Regex::builder()
+            .configure(config)
+            .syntax(bytes)
+            .build_many(&patterns);
         // A pattern that is none fails the first test of this crate.
-        let patterns = built.unwrap_or_else(|_| RegexSet::empty());
-        Self { patterns, rules }
+        let patterns = built.ok().filter(|_| !rules.is_empty())?;
+        Some(Self { patterns, rules })
+    }
+
+    /// The rules that find something in a part of a text.
+    fn hits(&self, part: &Input<'_>) -> Vec<usize> {
+        if !self.patterns.is_match(part.clone()) {
+            return Vec::new();
+        }
+        let mut found = PatternSet::new(self.patterns.pattern_len());
+        self.patterns.which_overlapping_matches(part, &mut found);
+        let rule = |pattern: regex_automata::PatternID| self.rules.get(pattern.as_usize());
+        found.iter().filter_map(rule).copied().collect()
     }
 }
 
@@ -129,9 +150,16 @@ impl Matcher {
     /// Whether every pattern is in its automaton.
     #[cfg(test)]
     pub(super) fn is_complete(&self) -> bool {
-        let all = [&self.strict, &self.agent, &self.prose];
-        let mut sets = all.iter().flat_map(|sets| &sets.0);
-        sets.all(|set| set.patterns.len() == set.rules.len())
+        let all = [
+            (&self.strict, Places::STRICT.without(Places::AGENT)),
+            (&self.agent, Places::AGENT),
+            (&self.prose, Places::PROSE.and(Places::DOCUMENT)),
+        ];
+        all.into_iter().all(|(sets, places)| {
+            let there = |rule: &&&Rule| rule.places.meets(places) && !rule.patterns.is_empty();
+            let built: usize = sets.0.iter().map(|set| set.patterns.pattern_len()).sum();
+            built == self.table.iter().filter(there).count()
+        })
     }
 
     /// Calls `found` with each rule that finds something in a text, perhaps more than once, until it
@@ -181,11 +209,11 @@ impl Matcher {
         if is_markup(text) && !place.meets(Places::DOCUMENT) && windows(text).any(script) {
             self.script.into_iter().all(&mut *found);
         }
-        chunks(text).all(|chunk| self.patterns(place, chunk, found))
+        parts(text).all(|part| self.patterns(place, &part, found))
     }
 
     /// What the patterns find. Whether to go on.
-    fn patterns(&self, place: Places, text: &[u8], found: Found<'_>) -> bool {
+    fn patterns(&self, place: Places, part: &Input<'_>, found: Found<'_>) -> bool {
         let loose = place.meets(Places::PROSE.and(Places::DOCUMENT));
         let sets = match place {
             _ if loose => &self.prose,
@@ -196,14 +224,7 @@ impl Matcher {
             let rule = self.table.get(*index);
             rule.is_some_and(|rule| rule.places.meets(place))
         };
-        let mut hits = sets
-            .0
-            .iter()
-            .filter(|set| set.patterns.is_match(text))
-            .flat_map(|set| {
-                let hits = set.patterns.matches(text).into_iter();
-                hits.filter_map(|pattern| set.rules.get(pattern).copied())
-            });
+        let mut hits = sets.0.iter().flat_map(|set| set.hits(part));
         hits.by_ref().filter(here).all(found)
     }
 }
@@ -242,12 +263,12 @@ fn script(text: &[u8]) -> bool {
     libinjectionrs::detect_xss(text).is_injection()
 }
 
-/// A long text in pieces, each with the end of the one before: it may have been enough.
-fn chunks(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// A long text part by part, each with the end of the one before: one of them may be enough. Where a
+/// part begins or ends, the text does not.
+fn parts(text: &[u8]) -> impl Iterator<Item = Input<'_>> {
     let last = text.len().saturating_sub(SHARED).max(1);
-    (0..last)
-        .step_by(CHUNK - SHARED)
-        .filter_map(|start| text.get(start..text.len().min(start.saturating_add(CHUNK))))
+    let starts = (0..last).step_by(PART - SHARED);
+    starts.map(|start| Input::new(text).span(start..text.len().min(start.saturating_add(PART))))
 }
 
 /// The first windows of a text and its last: a tokeniser is dear, and patterns look at all of it.
