@@ -77,6 +77,8 @@ fn entries<'h>(
 }
 
 /// Splits at a separator outside of quotes (RFC 9110 §5.6.4: `\` takes the next character as it is).
+/// Where a quote stays open, the last part is empty: whoever left it open would have a proxy's entry,
+/// which stands behind it, read as a part of their own.
 fn split(text: &str, separator: char) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut quoted, mut escaped, mut start) = (false, false, 0);
@@ -92,7 +94,8 @@ fn split(text: &str, separator: char) -> Vec<&str> {
             start = at + c.len_utf8();
         }
     }
-    parts.push(text.get(start..).unwrap_or_default());
+    let last = text.get(start..).filter(|_| !quoted);
+    parts.push(last.unwrap_or_default());
     parts
 }
 

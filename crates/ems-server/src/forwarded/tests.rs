@@ -123,10 +123,18 @@ fn an_entry_that_is_no_address_ends_the_walk_at_the_hop_that_wrote_it() {
 
 #[test]
 fn a_quote_left_open_hides_the_client_behind_its_proxy_and_no_one_else() {
-    assert_eq!(
-        client("10.0.0.1", &[("forwarded", "for=\"6.6.6.6, for=192.0.2.7")]),
-        "10.0.0.1"
-    );
+    for value in [
+        "for=\"6.6.6.6, for=192.0.2.7",
+        "for=6.6.6.6;a=\", for=192.0.2.7",
+        "for=6.6.6.6;a=\"\\, for=192.0.2.7",
+        "for=6.6.6.6;a=\", for=\"[2001:db8::7]\"",
+    ] {
+        assert_eq!(
+            client("10.0.0.1", &[("forwarded", value)]),
+            "10.0.0.1",
+            "{value}"
+        );
+    }
     assert_eq!(
         client("10.0.0.1", &[("x-forwarded-for", "\"6.6.6.6, 192.0.2.7")]),
         "192.0.2.7"
