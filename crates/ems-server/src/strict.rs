@@ -3,7 +3,7 @@
 //! serde's derive stops at the first fault; people mend a body faster when all of its faults are
 //! named at once. So the body is parsed into [`Json`], and fields are taken from it one by one.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use ems_core::{Fault, FaultCode, time::Timestamp};
 use serde::{
@@ -152,19 +152,20 @@ impl Object {
             fields: Vec::with_capacity(all.len()),
             faults: Vec::new(),
         };
+        // A body may hold thousands of names.
+        let mut known = HashSet::with_capacity(all.len());
         for (name, value) in all {
-            if object.fields.iter().any(|(known, _)| *known == name) {
-                let fault = Fault::new(
-                    pointer(&name),
-                    FaultCode::DuplicateField,
-                    "a field is given once",
-                );
-                object.faults.push(fault);
-                if object.faults.len() > ems_api::problem::MAX_ERRORS {
-                    break;
-                }
-            } else {
+            if known.insert(name.clone()) {
                 object.fields.push((name, value));
+                continue;
+            }
+            object.faults.push(Fault::new(
+                pointer(&name),
+                FaultCode::DuplicateField,
+                "a field is given once",
+            ));
+            if object.faults.len() > ems_api::problem::MAX_ERRORS {
+                break;
             }
         }
         Ok(object)
