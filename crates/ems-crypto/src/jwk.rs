@@ -26,6 +26,20 @@ pub enum JwsAlgorithm {
     EdDsa,
 }
 
+/// Every algorithm that is taken.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) const ALL: [JwsAlgorithm; 9] = [
+    JwsAlgorithm::Rs256,
+    JwsAlgorithm::Rs384,
+    JwsAlgorithm::Rs512,
+    JwsAlgorithm::Ps256,
+    JwsAlgorithm::Ps384,
+    JwsAlgorithm::Ps512,
+    JwsAlgorithm::Es256,
+    JwsAlgorithm::Es384,
+    JwsAlgorithm::EdDsa,
+];
+
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublicKey {
@@ -157,18 +171,6 @@ mod tests {
             ),
         ]
     }
-
-    const ALL: [JwsAlgorithm; 9] = [
-        JwsAlgorithm::Rs256,
-        JwsAlgorithm::Rs384,
-        JwsAlgorithm::Rs512,
-        JwsAlgorithm::Ps256,
-        JwsAlgorithm::Ps384,
-        JwsAlgorithm::Ps512,
-        JwsAlgorithm::Es256,
-        JwsAlgorithm::Es384,
-        JwsAlgorithm::EdDsa,
-    ];
 
     #[test]
     fn the_standards_own_tokens_verify_by_their_algorithm_and_no_other() {

@@ -7,6 +7,8 @@
 pub mod api_key;
 pub mod certificate;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod hash;
 pub mod jwk;
 pub mod keyring;

@@ -7,6 +7,8 @@
 mod body;
 mod decode;
 mod factor;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod head;
 mod matcher;
 mod reference;

@@ -12,6 +12,8 @@ pub mod bans;
 mod digest;
 pub mod door;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod identify;
 pub mod inspect;
 pub mod journal;

@@ -4,6 +4,9 @@
 //! A body that no credential came with is read only to `limits.anonymous_body_bytes`. Past the
 //! shared budget a request waits a little and is then answered 503: memory is never the buffer.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+
 use std::{
     io::{self, Read},
     sync::Arc,

@@ -6,6 +6,8 @@
 
 mod csv;
 mod fast;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod json;
 mod ndjson;
 mod rows;

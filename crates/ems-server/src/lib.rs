@@ -17,6 +17,8 @@ pub mod encode;
 mod error;
 mod events;
 pub mod forwarded;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod gate;
 mod incident;
 pub mod inspect;

@@ -15,6 +15,8 @@ mod connection;
 mod deadline;
 mod drain;
 mod exchange;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod gate;
 mod head;
 mod proxy_protocol;

@@ -15,6 +15,9 @@ pub(crate) mod testing;
 mod vfs;
 mod writer;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use journal::fuzz;
+
 use std::{
     fmt::Debug,
     path::{Path, PathBuf},

@@ -9,6 +9,8 @@ pub mod batch;
 mod contract;
 pub mod embedded;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod keyring;
 pub mod migrate;
 pub mod mongo;

@@ -7,6 +7,8 @@ pub(crate) mod disk;
 pub(crate) mod engine;
 pub(crate) mod erasure;
 pub(crate) mod fold;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 pub(crate) mod guarded;
 pub(crate) mod keys;
 pub(crate) mod manifest;

@@ -8,9 +8,10 @@ use super::Finding;
 use crate::shell;
 
 /// A crate of ours, and which of ours it may use.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("ems-core", &[]),
     ("ems-crypto", &[]),
+    ("ems-fuzz", &[]),
     ("ems-store", &["ems-core", "ems-crypto"]),
     ("ems-guard", &["ems-core", "ems-crypto", "ems-store"]),
     ("ems-api", &["ems-core"]),
@@ -38,6 +39,8 @@ struct Edge<'a> {
     to: &'a str,
     /// Only for tests and benches.
     dev: bool,
+    /// Only with a feature.
+    optional: bool,
 }
 
 /// Crates from outside that only some of ours may depend on.
@@ -82,6 +85,7 @@ fn edges(metadata: &Metadata) -> impl Iterator<Item = Edge<'_>> {
             from: package.name.as_str(),
             to: dependency.name.as_str(),
             dev: dependency.kind == DependencyKind::Development,
+            optional: dependency.optional,
         })
     })
 }
@@ -103,7 +107,10 @@ fn is_our_arrow(edge: &Edge<'_>) -> bool {
     // store's are held against a real database.
     let tests = edge.dev && edge.from == "ems"
         || edge.dev && edge.from == "ems-store" && edge.to == "ems-testkit";
+    // No part of the product.
+    let fuzz = edge.to == "ems-fuzz" && (edge.dev || edge.optional);
     tests
+        || fuzz
         || ARROWS
             .iter()
             .any(|(from, to)| *from == edge.from && to.contains(&edge.to))
@@ -123,7 +130,14 @@ mod tests {
     use super::*;
 
     fn allowed(from: &str, to: &str, dev: bool) -> bool {
-        judge(&Edge { from, to, dev }).is_none()
+        let optional = false;
+        judge(&Edge {
+            from,
+            to,
+            dev,
+            optional,
+        })
+        .is_none()
     }
 
     #[test]
@@ -148,6 +162,19 @@ mod tests {
         assert!(allowed("ems", "ems-testkit", true));
         assert!(!allowed("ems", "ems-testkit", false));
         assert!(!allowed("ems-server", "ems-testkit", true));
+    }
+
+    #[test]
+    fn what_targets_of_the_fuzzer_share_is_no_part_of_the_product() {
+        let optional = Edge {
+            from: "ems-guard",
+            to: "ems-fuzz",
+            dev: false,
+            optional: true,
+        };
+        assert!(judge(&optional).is_none());
+        assert!(allowed("ems-guard", "ems-fuzz", true));
+        assert!(!allowed("ems-guard", "ems-fuzz", false));
     }
 
     #[test]

@@ -66,8 +66,9 @@ const HOMES: [Home; 7] = [
     },
     Home {
         names: &["env::var", "env::var_os", "env::vars", "env::vars_os"],
-        // Developer commands are configured by their caller, and are no part of the product.
-        paths: &["crates/ems-server/src/config", "xtask/"],
+        // Developer commands and fuzz targets are configured by their caller, and are no part of the
+        // product.
+        paths: &["crates/ems-server/src/config", "crates/ems-fuzz/", "xtask/"],
         free_in_tests: true,
         message: "only the server's config reads the environment",
     },

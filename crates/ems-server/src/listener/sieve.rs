@@ -5,6 +5,8 @@
 //! it cuts, hyper reads a few words of ours that it refuses in the way that fits (a 400, a GOAWAY),
 //! and then the end. So what was asked before is still answered.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod http1;
 mod http2;
 

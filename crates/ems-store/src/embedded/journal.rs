@@ -5,6 +5,9 @@
 //! filled with zeros ahead of use, so that a write changes no metadata, and so that a torn end
 //! (sectors never written are zero) is told from damage (they are not).
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

@@ -1,0 +1,5 @@
+//! Runs `ems_server::fuzz::rows`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ems_server::fuzz::rows(data));
