@@ -24,11 +24,20 @@ pub(crate) fn run() -> Result<()> {
     let deny = cargo_deny()?;
     // Every crate of the lock, those of other systems too, so that the graph is whole.
     shell::cargo(&["fetch", "--locked", "--quiet"])?;
-    let mut check = shell::command(deny, ["--locked"]);
-    if local_advisories()? {
-        check.arg("--offline");
+    let local = local_advisories()?;
+    // The fuzzer's workspace follows the manifests of the product; its lock may lag behind.
+    let fuzz = [
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--config",
+        "deny.toml",
+    ];
+    for of in [&["--locked"][..], &fuzz] {
+        let mut check = shell::command(&deny, of);
+        check.args(local.then_some("--offline"));
+        shell::run(check.args(["check", "--hide-inclusion-graph"]))?;
     }
-    shell::run(check.args(["check", "--hide-inclusion-graph"]))
+    Ok(())
 }
 
 /// Unpacks the copy of the advisories in the place of a clone; false where there is no copy, and

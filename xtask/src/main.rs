@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod ci;
 mod conformance;
+mod fuzz;
 mod generate;
 mod instance;
 mod setup;
@@ -73,6 +74,8 @@ enum Command {
     Soak(soak::Soak),
     /// Replays a corpus of attacks and texts against the release binary, and counts what is blocked.
     Waf(waf::Waf),
+    /// Feeds made-up bytes to everything that reads bytes of others, and holds it to what it promises.
+    Fuzz(fuzz::Fuzz),
     /// All of it, as CI does, with the time of each step.
     Ci,
 }
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Smoke => smoke::run(),
         Command::Soak(soak) => soak::run(&soak),
         Command::Waf(waf) => waf::run(&waf),
+        Command::Fuzz(fuzz) => fuzz::run(&fuzz),
         Command::Ci => ci::run(),
     };
     match outcome {
