@@ -35,7 +35,7 @@ const LONG_FIELDS: [&str; 8] = [
 /// The longest place that a report names.
 const LONGEST_PLACE: usize = 64;
 
-static INSPECTOR: LazyLock<Inspector> = LazyLock::new(|| Inspector::new(Vec::new()));
+static INSPECTOR: LazyLock<Inspector> = LazyLock::new(|| Inspector::new(Vec::new(), u32::MAX));
 
 /// Each way of undoing escapes: gives no more than it took, knows its own encodings, and leaves
 /// alone what has none.

@@ -82,7 +82,7 @@ impl AsyncRead for Pieces<'_> {
 
 /// What hyper would read, `room` bytes at a time.
 fn seen(bytes: &[u8], room: usize, step: usize) -> Vec<u8> {
-    let mut sieve = Sieve::new(Pieces(bytes, step));
+    let mut sieve = Sieve::new(Pieces(bytes, step), super::super::activity::Activity::new());
     let mut context = Context::from_waker(std::task::Waker::noop());
     let mut seen = Vec::new();
     loop {
