@@ -14,13 +14,7 @@ const FAST: bool = !cfg!(fuzzing) && !cfg!(debug_assertions);
 /// What any input may take.
 const FIXED: Duration = Duration::from_millis(if FAST { 1 } else { 10 });
 /// What each byte may take beside that.
-const EACH: Duration = Duration::from_micros(if FAST {
-    5
-} else if cfg!(fuzzing) {
-    50
-} else {
-    200
-});
+const EACH: Duration = Duration::from_micros(if FAST { 5 } else { 50 });
 /// The length from which an input is repeated to see how its time grows, and below which
 /// measures are too coarse.
 const UNIT: usize = 1024;

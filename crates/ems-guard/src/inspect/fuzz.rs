@@ -167,7 +167,9 @@ fn judged(data: &[u8], judge: impl Fn(&mut Inspection<'_>, &[u8])) {
         judge(&mut inspection, data);
         inspection.report()
     };
-    let stranger = look(data, false);
+    let mut looks = Vec::new();
+    linear(data, |data| looks.push(look(data, false)));
+    let stranger = looks.into_iter().next().flatten();
     assert_eq!(stranger, look(data, false), "two looks at the same");
     let known = look(data, true);
     assert!(
@@ -180,7 +182,4 @@ fn judged(data: &[u8], judge: impl Fn(&mut Inspection<'_>, &[u8])) {
         assert!(report.form <= report.score && report.score > 0);
         assert!(report.place.len() <= LONGEST_PLACE && !report.place.contains(char::is_control));
     }
-    linear(data, |data| {
-        look(data, false);
-    });
 }
