@@ -169,9 +169,11 @@ fn compress<T: pco::data_types::Number>(values: &[T]) -> Result<Vec<u8>, Malform
     standalone::simple_compress(values, &config(values.len())).map_err(|_| Malformed)
 }
 
+/// Reads so many numbers and no more: how many there are, the bytes may claim as they like.
 fn decompress<T: pco::data_types::Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
-    let values = standalone::simple_decompress(bytes).map_err(|_| Malformed)?;
-    if values.len() == count {
+    let mut values = vec![T::default(); count];
+    let read = standalone::simple_decompress_into(bytes, &mut values).map_err(|_| Malformed)?;
+    if read.finished && read.n_processed == count {
         Ok(values)
     } else {
         Err(Malformed)
