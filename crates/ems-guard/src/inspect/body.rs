@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{Inspection, decode, head, rules::Places as P};
+use super::{Inspection, Places, decode, head, is_prose, rules::Places as P};
 
 /// Media types that clients of an API, browsers and their forms send.
 const KNOWN: [&str; 24] = [
@@ -138,11 +138,28 @@ pub(super) fn form(inspection: &mut Inspection<'_>, text: &[u8], query: bool) {
         }
     }
     // An `&` or `=` may be a part of the attack.
-    let whole = decode::form(text);
-    let telling = |byte: &u8| b"'\"`(<;|{\\".contains(byte);
-    if memchr::memchr2(b'=', b'&', text).is_some() && whole.iter().any(telling) {
-        inspection.judge(P::VALUE, b"", &whole);
+    if memchr::memchr2(b'=', b'&', text).is_some()
+        && let Some(place) = place_of_all(text)
+    {
+        inspection.judge(place, b"", &decode::form(text));
     }
+}
+
+/// Where a query or form stands as a whole: in prose if all that could be an attack does; `None` if
+/// nothing could.
+fn place_of_all(text: &[u8]) -> Option<Places> {
+    let telling = |byte: &u8| b"'\"`(<;|{\\".contains(byte);
+    let mut place = None;
+    for pair in text.split(|byte| *byte == b'&') {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        if decode::form(pair).iter().any(telling) {
+            if !is_prose(&decode::form(name)) {
+                return Some(P::VALUE);
+            }
+            place = Some(P::PROSE);
+        }
+    }
+    place
 }
 
 /// An address in a parameter that is named for a file.

@@ -275,7 +275,7 @@ pub(super) fn uncommented(text: &[u8], space: Option<u8>) -> Option<Vec<u8>> {
 /// A text as a shell reads it: without the quotes, escapes and empty variables that hide a word.
 /// `None` where it has none.
 pub(super) fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
-    let lead = |byte: &u8| b"'\"\\^$?*[{`".contains(byte);
+    let lead = |byte: &u8| b"'\"\\^$?*[{`<".contains(byte);
     let first = text.iter().position(lead)?;
     let mut out = Vec::with_capacity(text.len());
     let (start, mut rest) = text.split_at_checked(first)?;
@@ -287,6 +287,8 @@ pub(super) fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
                 rest = after;
             }
             (b'\'' | b'"' | b'\\' | b'^' | b'`', _) => {}
+            // A short tag, which a filter may take out of a word.
+            (b'<', [b'>', after @ ..] | [_, b'>', after @ ..]) => rest = after,
             (b'$', [b'{', after @ ..]) => match variable(after) {
                 Some((shown, after)) if after.first() == Some(&b'}') => {
                     out.extend_from_slice(shown);

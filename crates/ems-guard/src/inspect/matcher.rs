@@ -172,10 +172,18 @@ impl Matcher {
                 .copied()
                 .unwrap_or(true)
         };
-        if text.is_empty() || (loose && !text.iter().any(tells)) {
+        if text.is_empty() {
             return;
         }
-        self.views(place, text, loose, found);
+        if !loose || text.iter().any(tells) {
+            let enough = self.views(place, text, loose, found).is_none();
+            if enough {
+                return;
+            }
+        }
+        if let Some(text) = decode::base64(&decode::deep(text)) {
+            self.views(place, &text, loose, found);
+        }
     }
 
     /// A text as each of its receivers might read it; `None` once enough is found.
@@ -191,19 +199,17 @@ impl Matcher {
                 view(&code)?;
             }
         }
-        if loose {
-            return None;
+        // In prose a quote is a quote.
+        if loose && memchr::memchr2(b'$', b'\\', &deep).is_none() {
+            return Some(());
         }
-        if let Some(words) = decode::unquoted(&deep).filter(|words| **words != *deep) {
-            view(&words)?;
-        }
-        view(&decode::deep(&decode::base64(&deep)?))
+        let words = decode::unquoted(&deep).filter(|words| **words != *deep);
+        words.map_or(Some(()), |words| view(&words))
     }
 
     /// Whether to go on.
     fn view(&self, place: Places, text: &[u8], found: Found<'_>) -> bool {
-        let program = place.meets(Places::AGENT.and(Places::HEADER).and(Places::DOCUMENT));
-        if is_sql(place, text) && !program && windows(text).any(sql) {
+        if is_sql(place, text) && windows(text).any(sql) {
             self.sql.into_iter().all(&mut *found);
         }
         if is_markup(text) && !place.meets(Places::DOCUMENT) && windows(text).any(script) {
@@ -233,6 +239,13 @@ impl Matcher {
 /// together with a word.
 fn is_sql(place: Places, text: &[u8]) -> bool {
     let has = |part: &[u8]| memchr::memmem::find(text, part).is_some();
+    if place.meets(Places::DOCUMENT) {
+        return false;
+    }
+    // Header fields quote their tokens.
+    if place.meets(Places::AGENT.and(Places::HEADER)) {
+        return memchr::memchr(b'\'', text).is_some() || has(b"--");
+    }
     if memchr::memchr3(b'\'', b'"', b'`', text).is_some() || has(b"--") || has(b"/*") {
         return true;
     }

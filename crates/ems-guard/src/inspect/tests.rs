@@ -196,6 +196,136 @@ fn people_may_write_what_they_mean() {
 }
 
 #[test]
+fn a_text_that_people_write_is_told_from_its_neighbour_that_none_would() {
+    for (attack, text) in [
+        (
+            "x' AND ELT(4616=4616,2263)-- q",
+            "Note (4616 = old number, 2263 = new)",
+        ),
+        ("IIF(17=17,1,1/0)", "if (and only if) 17 = 17, keep 1/0"),
+        ("(CASE WHEN 2=2 THEN 3 END)", "in case when 2 are needed"),
+        ("or x=x--", "x or y = 2 phases"),
+        (
+            "admin'--",
+            "as the designer said it \"works as it should\" -- D. Gray",
+        ),
+        ("1'::jsonb", "`format::Json` and ISO 1003.1e (draft)"),
+        ("a`sleep 60`", "Run `npm install`, then `uname -a` once"),
+        (
+            "`/usr/bin/id`",
+            "the `cli.js` script, see `/usr/local/bin/myapp`",
+        ),
+        ("|/usr/bin/id", "it stands in for /bin/sh, and /usr/bin/id"),
+        (
+            "& sleep 5",
+            "& Sons; sleep mode from 22:00, class 0.5S (see E-2/2)",
+        ),
+        ("cat /e?c/pa?swd", "what? and/or? when?"),
+        ("x;{cat,/etc/hosts}", "{a, b} and {kWh, kVA}"),
+        (
+            "'.exit(md5('x'));//",
+            "; exit (1) to the left; die Tür klemmt",
+        ),
+        ("alert?.(1)", "alert. (1) call the office"),
+        ("<!--#flastmod virtual=\"a\" -->", "<!-- #5 is spare -->"),
+        ("o<x>nfocus=1", "x<y and y>z"),
+        ("..%5c..%5cboot.ini", "50..60 % of 5..6 kW"),
+        (
+            "file:///etc/hosts",
+            "The settings are in /etc/services and /var/log",
+        ),
+        ("\\\\::1\\c$\\users", "\\\\server\\share\\plans"),
+        ("http://0x7f000001/", "http://www.example.com/0x7f"),
+        ("http://3232235521/", "http://www.example.com/3232235521/"),
+        (
+            "http://[0:0:0:0:0:ffff:127.0.0.1]/",
+            "http://[2001:db8::1]/",
+        ),
+        ("http://0177.0.0.1/", "http://203.0.113.7/"),
+        ("http://a.example.127.0.0.1.nip.io/", "http://a.example/nip"),
+        ("admin*)((|userpassword=*)", "(*) see note; f(x)=(a|b)"),
+        (")(cn=))", "(cn = 5) (see 3)"),
+        ("{__schema{types{name}}}", "the __schema of types"),
+        ("x' and starts-with(../a,'b", "and starts with (a) or (b)"),
+        ("$ex.waitFor()", "costs $ 5.50 (net)"),
+        ("{42*42}", "42*42 {tiles}"),
+        (
+            "reg add HKLM\\System /v a /d 0 /f",
+            "Reg. Add. 5; net use 30 kWh / month; net group share",
+        ),
+        ("JyBvciAxPTEtLSB4eHg=", "Donaudampfschifffahrt"),
+    ] {
+        assert!(in_field("location", attack) >= 5, "{attack}");
+        assert_eq!(in_field("location", text), 0, "{text}");
+    }
+}
+
+#[test]
+fn a_value_may_be_a_sentence() {
+    for text in [
+        "alter Stand 58692 kWh; alter Zähler; neuer Stand 7",
+        "L'union des locataires",
+        "Isolate at 'A1'; insert fuse; delete label; update drawing",
+        "CT ratio 200/5 A; class 0.5S (see drawing E-2/2)",
+        ";performance",
+        "net use 30 kWh / month, net share 5 %",
+    ] {
+        assert!(in_field("q", text) < 5, "{text}");
+    }
+    for attack in [
+        ";insert[x",
+        ";select password from users",
+        "';truncate meters;",
+        "a;{\\c''at,/e*/passwd}",
+        "un<>ion sel<>ect 1",
+        "WD0kJ3VuYW1lXHgyMC1hJyYmJFg=",
+        "d2hgYG9hbWk=",
+        "x\\nnetstat -an\\n",
+        "net localgroup Administrators x /ADD",
+    ] {
+        assert!(in_field("q", attack) >= 5, "{attack}");
+    }
+}
+
+#[test]
+fn a_form_is_prose_where_its_fields_are() {
+    let form = |body: &str| of_body("application/x-www-form-urlencoded", body);
+    let note = "note=Run+`npm+install`;+see+(4)&name=O'Brien";
+    assert_eq!(form(note), [""; 0]);
+    assert!(!form(&note.replace("note", "other")).is_empty());
+    assert!(form("note=x'+union+select+1,2+--&name=a").contains(&"sql-union"));
+}
+
+#[test]
+fn header_fields_are_looked_into_for_statements() {
+    for attack in [
+        "17' AND 2101=CONCAT('a',(SELECT 1)) AND ('b' LIKE 'b",
+        "1);waitfor delay '0:0:7'--1",
+        "admin'--",
+        "17 AND 7203=7203-- q",
+    ] {
+        for name in ["user-agent", "x-client-note", "referer"] {
+            assert!(
+                !of_head("GET", "/", &[(name, attack)]).is_empty(),
+                "{name}: {attack}"
+            );
+        }
+    }
+    for (name, value) in [
+        ("if-none-match", "W/\"-1--a\", \"33a\""),
+        ("x-client-note", "Peter's laptop; retry=1"),
+        ("user-agent", "Gateway/1.0; fw=4.2; model='X-200'"),
+        ("forwarded", "for=\"[2001:db8::17]:4711\";proto=https"),
+        (
+            "sec-ch-ua",
+            "\"Not)A;Brand\";v=\"99\", \"Chromium\";v=\"127\"",
+        ),
+    ] {
+        assert_eq!(of_head("GET", "/", &[(name, value)]), [""; 0], "{name}");
+    }
+}
+
+#[test]
 fn usual_clients_are_not_blamed() {
     for agent in [
         "curl/8.5.0",

@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "{{7*7}}",
         places: ALL,
         patterns: &[
-            r"\{\{[^}]*(?:\d\s*[*+/-]\s*['\x22]?\d|__|\.\s*\w+\s*[(\[]|\(\s*['\x22)]|\[['\x22]|\|\s*\w+|config\b|self\b|request\b|constructor|''|\x22\x22|lipsum|cycler|range\s*\(|\$on)|\{%\s*(?:if|for|set|import|include|block|extends|with|macro|raw|debug|load|print)\b|<%[=@#\s!-]?\s*[\w'\x22=]|[$#@*]\{\s*['\x22]?\d+\s*[*+/-]\s*['\x22]?\d+|[$#*@]\{\s*(?:t\s*\(|new\s|class\.|request\b|session\b|application\b|param\b|runtime|java|system|ognl|facescontext|''|\x22\x22|@|#\w+|\(#|\w+\.(?:getclass|class|exec)|\w+\.\w+\()|\$\{\s*\x22|#set\s*\(\s*\$|#(?:include|parse|evaluate|foreach)\s*\(|<#(?:assign|list|include|if)\b|\?new\(\)|\{php\}|\{/?(?:literal|smarty)|\{system\(|\{\$smarty|@\(\s*\d+\s*[*+-]\s*\d+\s*\)|\{\{=|\[\[\$\{|__\$\{|\{\{\{",
+            r"\{\{\s*[\w.]+\([^)]*\)\s*[|}]|\{\{[^}]*(?:\d\s*[*+/-]\s*['\x22]?\d|__|\.\s*\w+\s*[(\[]|\(\s*['\x22)]|\[['\x22]|\|\s*\w+|config\b|self\b|request\b|constructor|''|\x22\x22|lipsum|cycler|range\s*\(|\$on)|\{%\s*(?:if|for|set|import|include|block|extends|with|macro|raw|debug|load|print)\b|<%[=@#\s!-]?\s*[\w'\x22=]|[$#@*]\{\s*['\x22]?\d+\s*[*+/-]\s*['\x22]?\d+|[$#*@]\{\s*(?:t\s*\(|new\s|class\.|request\b|session\b|application\b|param\b|runtime|java|system|ognl|facescontext|''|\x22\x22|@|#\w+|\(#|\w+\.(?:getclass|class|exec)|\w+\.\w+\()|\$\{\s*\x22|#set\s*\(\s*\$|#(?:include|parse|evaluate|foreach)\s*\(|<#(?:assign|list|include|if)\b|\?new\(\)|\{php\}|\{/?(?:literal|smarty)|\{system\(|\{\$smarty|@\(\s*\d+\s*[*+-]\s*\d+\s*\)|\{\{=|\[\[\$\{|__\$\{|\{\{\{|\{\s*\d+\s*\*\s*\d+\s*\}|\$!?[a-z]\w*\.[a-z]\w*\([^)]*\)",
         ],
     },
     Rule {
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "#{ x }",
         places: GIVEN,
         patterns: &[
-            r"\{\{.+\}\}|[#$*@]\s*\{[^}]+\}|<%.+%>|\{%.+%\}|\[%.+%\]|\$\s*\{\s*[\w'\x22@$]|\{@\w|%\{\s*[#(@\w]",
+            r"\{\{.+\}\}|[#$*@]\s*\{[^}]+\}|<%.+%>|\{%.+%\}|\[%.+%\]|\{[\^#/]\w+\}|\$\s*\{\s*[\w'\x22@$]|\{@\w|%\{\s*[#(@\w]",
         ],
     },
     Rule {
@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "%{(#_memberAccess=@ognl.OgnlContext@DEFAULT_MEMBER_ACCESS)}",
         places: ALL,
         patterns: &[
-            r"#_memberaccess|@ognl\.|\(#\w+\s*=\s*|#\w+\s*=\s*(?:@|new\s|#)|@java\.lang\.|\bclass\s*\.\s*(?:module|classloader|forname|protectiondomain)|\bgetclass\s*\(\s*\)|\bgetruntime\s*\(|\bruntime\s*\.\s*(?:exec|getruntime)|\bxwork\.|denymethodexecution|allowstaticmethodaccess|\bt\s*\(\s*java\.|\bclassloader\.|\bscriptengine",
+            r"#_memberaccess|@ognl\.|\(#\w+\s*=\s*|#\w+\s*=\s*(?:@|new\s|#)|@java\.lang\.|\bclass\s*\.\s*(?:module|classloader|forname|protectiondomain)|\bgetclass\s*\(\s*\)|\bgetruntime\s*\(|\bruntime\s*\.\s*(?:exec|getruntime)|\bxwork\.|denymethodexecution|allowstaticmethodaccess|\bt\s*\(\s*java\.|\bclassloader\.\w|\bscriptengine",
         ],
     },
     Rule {
@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "system('id')",
         places: ALL,
         patterns: &[
-            r"\b(?:eval|exec|system|passthru|shell_exec|popen|proc_open|pcntl_exec|assert|create_function|call_user_func(?:_array)?|base64_decode|gzinflate|file_(?:get|put)_contents|unserialize|preg_replace|include|require(?:_once)?|readfile|fsockopen|os\.(?:system|popen|exec\w+|spawn\w+)|subprocess\.\w+|__import__|process\.(?:spawn|exec)|kernel\.(?:exec|system|open)|io\.popen|child_process\.\w+|execsync|spawnsync)\s*\(\s*(?:['\x22`]\s*[\w/\\.-]+|\$|base64|gz|str_rot13|chr\(|request\.|params|_|getenv|f\x22)|\bphpinfo\s*\(\s*\)",
+            r"\b(?:eval|exec|system|passthru|shell_exec|popen|proc_open|pcntl_exec|assert|create_function|call_user_func(?:_array)?|base64_decode|gzinflate|file_(?:get|put)_contents|unserialize|preg_replace|include|require(?:_once)?|readfile|fsockopen|os\.(?:system|popen|exec\w+|spawn\w+)|subprocess\.\w+|__import__|process\.(?:spawn|exec)|kernel\.(?:exec|system|open)|io\.popen|child_process\.\w+|execsync|spawnsync)\s*\(\s*(?:['\x22`]\s*[\w/\\.-]+|\$|base64|gz|str_rot13|chr\(|request\.|params|_|getenv|f\x22)|\bphp(?:info|version|_uname|credits)\s*\(\s*\w*\s*\)|(?:^|['\x22;}])\s*\.?(?:exit|die|print|print_r|printf|var_dump|md5)\(\s*(?:['\x22$]|\w+\()|\bnew\s+date\s*\(\s*\)\s*;",
         ],
     },
     Rule {
@@ -128,7 +128,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "require('child_process').exec('id')",
         places: ALL,
         patterns: &[
-            r"\brequire\s*\(\s*['\x22`]|\bchild_process\b|\bprocess\s*(?:\.\s*(?:env\b|mainmodule|binding|exit\s*\(|kill\s*\(|argv|versions?)|\[\s*['\x22])|\bglobal\s*\.\s*process|this\s*\.\s*constructor|\bconstructor\s*\.\s*constructor|\bmodule\.exports|\b__(?:class|mro|subclasses|globals|builtins|import|init|base|bases|dict|getattribute)__|\bos\s*\.\s*(?:system|popen|exec|spawn|environ|listdir)\b|\bsubprocess\s*\.\s*(?:popen|call|run|check_output)|\b(?:process|kernel|io|open3|file|dir|pty)\s*\.\s*(?:spawn|popen|exec|fork|syscall|capture|read\s*\(\s*['\x22]|open\s*\(\s*['\x22])|%x[(\[{]\w|\bobjectspace\b|\bfs\s*\.\s*(?:read|write|unlink|exists)\w*\s*\(|\bbuffer\s*\.\s*from\s*\(|\bimport\s+(?:os|sys|subprocess|pty|socket)\b|\bpickle\.loads|\buse\s+socket;|\$:1337",
+            r"\brequire\s*\(\s*['\x22]\w|\brequire\(`\w|\bchild_process\b|\bprocess\s*(?:\.\s*(?:env\b|mainmodule|binding|exit\s*\(|kill\s*\(|argv|versions?)|\[\s*['\x22])|\bglobal\s*\.\s*process|this\s*\.\s*constructor|\bconstructor\s*\.\s*constructor|\bmodule\.exports|\b__(?:class|mro|subclasses|globals|builtins|import|init|base|bases|dict|getattribute)__|\bos\s*\.\s*(?:system|popen|exec|spawn|environ|listdir)\b|\bsubprocess\s*\.\s*(?:popen|call|run|check_output)|\b(?:process|kernel|io|open3|file|dir|pty)\s*\.\s*(?:spawn|popen|exec|fork|syscall|capture|read\s*\(\s*['\x22]|open\s*\(\s*['\x22])|%x[(\[{]\w|\bobjectspace\b|\bfs\s*\.\s*(?:read|write|unlink|exists)\w*\s*\(|\bbuffer\s*\.\s*from\s*\(|\bimport\s+(?:os|sys|subprocess|pty|socket)\b|\bpickle\.loads|\buse\s+socket;|\$:1337",
         ],
     },
     Rule {

@@ -23,7 +23,7 @@ macro_rules! words {
 /// Programs and commands of Windows.
 macro_rules! windows {
     () => {
-        r"(?:at|attrib|bcdboot|bcdedit|bitsadmin|bootcfg|cacls|cmd|cmdkey|cscript|certutil|certreq|chkdsk|cipher|control|comp|csc|csvde|del|dir|diskpart|diskshadow|dnscmd|driverquery|dsquery|dsget|erase|esentutl|eventcreate|expand|explorer|findstr|forfiles|format|ftp|fsutil|getmac|gpresult|gpupdate|hostname|hh|icacls|ieexec|ipconfig|installutil|label|ldifde|logoff|lodctr|makecab|mkdir|mklink|mode|more|mount|move|mofcomp|mshta|msbuild|msiexec|mstsc|nbtstat|net[1]?|netdom|netsh|netstat|nltest|notepad|nslookup|ntbackup|ntdsutil|odbcconf|openfiles|pathping|ping|powershell|pwsh|psexec|query|rasdial|reg|regedit|regini|regsvr32|regsvcs|regasm|ren|rmdir|rd|robocopy|rundll32|route|runas|sc|schtasks|sfc|shutdown|sigverif|sort|start|subst|systeminfo|takeown|taskkill|tasklist|tracert|tree|type|vssadmin|wbadmin|wevtutil|whoami|winrm|winrs|wmic|wscript|xcopy|set\s+/a)(?:\.exe|\.com|\.cmd|\.bat|\.vbs)?"
+        r"(?:at|attrib|bcdboot|bcdedit|bitsadmin|bootcfg|cacls|cmd|cmdkey|cscript|certutil|certreq|chkdsk|cipher|control|comp|csc|csvde|del|dir|diskpart|diskshadow|dnscmd|driverquery|dsquery|dsget|erase|esentutl|eventcreate|expand|explorer|findstr|forfiles|format|ftp|fsutil|getmac|gpresult|gpupdate|hostname|hh|icacls|ieexec|ipconfig|installutil|label|ldifde|logoff|lodctr|makecab|mkdir|mklink|mode|more|mount|move|mofcomp|mshta|msbuild|msiexec|mstsc|nbtstat|net[1]?|netdom|netsh|netstat|nltest|notepad|nslookup|ntbackup|ntdsutil|odbcconf|openfiles|pathping|ping|powershell|pwsh|psexec|query|rasdial|reg|regedit|regini|regsvr32|regsvcs|regasm|ren|rmdir|rd|robocopy|rundll32|route|runas|sc|schtasks|sfc|shutdown|sigverif|sort|start|subst|sysinfo|systeminfo|takeown|taskkill|tasklist|tracert|tree|type|vssadmin|wbadmin|wevtutil|whoami|winrm|winrs|wmic|wscript|xcopy|set\s+/a)(?:\.exe|\.com|\.cmd|\.bat|\.vbs)?"
     };
 }
 
@@ -36,7 +36,7 @@ pub(super) const RULES: &[Rule] = &[
         places: GIVEN.and(Places::AGENT).without(Places::PATH),
         patterns: &[
             concat!(
-                r"(?:^\s*[;|&]|[\w'\x22)\]}.]\s*(?:;|\||&&|\|\|)|[`]|\$\(|<\(|>\(|\$\{)\s*(?:\$?\w*[({=]?\s*)?(?:(?:sudo|nohup|time|exec|command|eval|env)\s+)*(?:[\w.~*?-]*/)*",
+                r"(?:^\s*[;|&]|[\w'\x22)\]}.]\s*(?:;|\||&&|\|\|)|[`]|\$\(|<\(|>\(|\$\{)\s*(?:\$?\w*[({=]\s*)?(?:(?:sudo|nohup|time|exec|command|eval|env)\s+)*(?:[\w.~*?-]*/)*",
                 programs!(),
                 r"(?:$|[\s;|&`)<>}/,'\x22$])"
             ),
@@ -48,14 +48,14 @@ pub(super) const RULES: &[Rule] = &[
             concat!(
                 r"(?:^\s*['\x22]?\s*[;|&]+|\|\|?|&&|`|\$\()\s*(?:/?(?:\w+/)+)?",
                 words!(),
-                r"\s*['\x22]?\s*$"
+                r"(?:\s+\d+)?\s*['\x22;|&#]*\s*$"
             ),
             concat!(
-                r"[\n\r]\s*(?:",
+                r"\bcd\s+[\w./~-]+\s*(?:;|&&|\|\|)|(?:[\n\r]|\\[nr])\s*(?:",
                 programs!(),
                 "|",
                 words!(),
-                r")(?:\s+-{1,2}\w|\s+[/~$]\w)|[\n\r]\s*(?:id|ls|whoami|pwd|uname|netstat|ifconfig|ipconfig)\s*$"
+                r")(?:\s+-{1,2}\w|\s+[/~$]\w)|(?:[\n\r]|\\[nr])\s*(?:id|ls|dir|env|set|whoami|pwd|uname|netstat|ifconfig|ipconfig)\s*(?:[;|&#]|\\[nr]|$)"
             ),
             concat!(
                 r"(?:;|\||&&?|`|\n)\s*(?:[\w:.\\/%-]*[\\/])?",
@@ -72,17 +72,27 @@ pub(super) const RULES: &[Rule] = &[
         places: ALL,
         patterns: &[
             concat!(
-                r"(?:^\s*[;|&]+|[;|`\n\r]|&&|\$\(|<\(|>\()\s*(?:sudo\s+)?(?:/?(?:\w+/)+)?",
+                r"(?:^['\x22\s]*[;|&]+|[;|\n\r]|\\[nr]|&&|\$\(|<\(|>\()\s*(?:sudo\s+)?(?:/?(?:\w+/)+)?",
                 programs!(),
                 r"(?:\s+-{1,2}\w|\s+[/~]\w|\s+\$|\s*[|><]\s*\w|\s*&&|\s*;|\s*`|\s+\w+\.\w+(?:\s|$)|\s+https?:|\s+\d+\.\d+\.\d+)"
             ),
-            r"[;|]\s*cat\s+(?:/|\.|-\w)",
+            concat!(
+                r"^['\x22\s]*[;|&]+\s*(?:",
+                programs!(),
+                "|",
+                windows!(),
+                r"|id|env|ls|cat|ps|who|sleep|kill|sysinfo)(?:\s*[;|&#'\x22]*\s*$|\s+(?:[-/\\~$%\d]|\w:\\))"
+            ),
+            r"(?:^['\x22\s]*|[;|&]\s*)(?:cat|ls|dir|type)\s+(?:-\w+\s+)*(?:[/~\\]|\w:\\)|[;|]\s*cat\s+(?:\.|-\w)",
+            r"(?:^['\x22\s]*|[;|&]\s*)(?:net\s+(?:(?:user|localgroup|view)\s*(?:$|[;|&\\/])|(?:use|share|session|group|accounts)\s+(?:\\|\w:\s|/)|(?:user|localgroup|group|accounts|use)\s[^.!?]*/(?:add|del|domain|active|persistent)\b)|netsh\s+\w+\s+\w|ipconfig\s*/\w|nltest\s*/\w)|\b(?:hklm|hkcu|hkey_\w+)\\",
             concat!(
                 r"(?:^\s*[;|&`]+|\|\||&&)\s*",
                 programs!(),
                 r"\s*(?:$|[;|&#`])"
             ),
-            r"[;|]\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|ps|dir|ipconfig|systeminfo|reboot|sleep\s+\d+|ping\s+-?\w)\b[^.,!?]*$",
+            r"[;|]\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|ps|dir|ipconfig|systeminfo|reboot|sleep\s+\d+|ping\s+-?\w)\b[^.,!?]*$|^['\x22\s]*&\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|set|ps|dir|ipconfig|systeminfo)\s*['\x22&;|#\s]*$",
+            r"^['\x22\s;|&]*/(?:usr/|local/)*s?bin/+[\w.-]+(?:\s+[-/]\S+)*\W*$|(?:[;|&\n]|\\n)\s*/(?:usr/|local/)*s?bin/+\w|\b(?:cat|xxd|tr|rev|base64|(?:ba|z|k)?sh)\b[^<>]*<<<|(?:[\n\r]|\\[nr])\s*(?:id|ls|dir|env|whoami|pwd|uname)\s*(?:[;|&#]|\\[nr])*\s*$",
+            r"(?:^|[\s;|&+=])/[\w?*]*[?*][\w?*]*/[\w?*]*[?*]|/(?:etc|usr|s?bin|var)/\w*[?*]+\w|>\s*&?\s*/dev/(?:null|tcp|udp|shm)\b",
         ],
     },
     Rule {
@@ -92,11 +102,16 @@ pub(super) const RULES: &[Rule] = &[
         example: "$(whoami)",
         places: ALL,
         patterns: &[
-            r"\$\(\s*\(?[\w/\\'\x22<$.]|\$\{(?:IFS|PATH|HOME|SHELL|\w+\s*[:#%/]|#|!|:|\w+\[)|\$IFS\b|\$\[\s*(?:\]|\d|\$)|\$\{\}|\$\{x?#|[<>]\(\s*\w+(?:\s+[\w./-]+)?\s*\)",
+            r"\$\(\s*\(?[\w/\\'\x22<$.]|\$\{(?:IFS|PATH|HOME|SHELL|\w+\s*[:#%/]|#|!|:|\w+\[)|\$IFS\b|\$\[\s*(?:\]|\d|\$)|\$\{\}|\$\{x?#|[<>]\(\s*[a-z]\w+(?:\s+[\w./-]+)?\s*\)|\w\$\(\s*\)|\{[\w\\'\x22]+,[^{}\s,]*/[^{}\s]*\}",
             concat!(
-                r"`\s*(?:/?(?:\w+/)+)?",
+                r"(?:^[\s'\x22;|&]*|[\w)]|[=;|&]\s*)`\s*(?:/?(?:\w+/)+)?(?:",
                 programs!(),
-                r"\b[^`]*`|`\w+\$\{?IFS|`\s*cat\s*<<<"
+                r"|id|dir|env|cat|echo|sleep)(?:\s+[^`]*)?`(?:[\s'\x22;|&#]*$|[\w(;|&=])",
+            ),
+            concat!(
+                r"[\w)=;|&]`\s*(?:/?(?:\w+/)+)?(?:",
+                programs!(),
+                r"|id|dir|env|cat|echo|sleep)\b[^`]*`|`\w+\$\{?IFS|`\s*cat\s*<<<|\w=\$'\w|&&\s*\$\w+\s*$"
             ),
         ],
     },
@@ -140,7 +155,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "bash -c 'id'",
         places: ALL,
         patterns: &[
-            r"/bin/(?:ba|z|k|c|tc|da)?sh\b|\b(?:ba|z|k|da)?sh\s+-c\s+\S|\bpowershell(?:\.exe)?\s+-\w|\bcmd(?:\.exe)?\s+/[ck]\b|/dev/tcp/|\b(?:nc|ncat)\s+-\w*e\s|\b(?:wget|curl)\s+(?:-\S+\s+)*https?://\S+\s*(?:\||;|&&|-o)|\|\s*(?:ba)?sh\s*$|\brm\s+-rf?\s+[/~*]",
+            r"(?:^|[;|&=(`'\x22])\s*(?:/usr)?/bin/(?:ba|z|k|c|tc|da)?sh\b|/bin/(?:ba|z|k|c|tc|da)?sh\s+-\w|\b(?:ba|z|k|da)?sh\s+-c\s+\S|\bpowershell(?:\.exe)?\s+-\w|\bcmd(?:\.exe)?\s+/[ck]\b|/dev/tcp/|\b(?:nc|ncat|netcat)\s+(?:-\w+\s+)*-\w*[elvp]|\b(?:perl|python[\d.]*|ruby|php|lua|node)\s+-[ecr]\s*['\x22]|^\s*(?:wget|curl)\s+(?:-\S+\s+)*https?://\S+\s*$|\b(?:wget|curl)\s+(?:-\S+\s+)*https?://\S+\s*(?:\||;|&&|-o)|\|\s*(?:ba)?sh\s*$|\brm\s+-rf?\s+[/~*]",
         ],
     },
     Rule {
@@ -206,7 +221,7 @@ pub(super) const RULES: &[Rule] = &[
                 windows!(),
                 r"\s*(?:/\w|\s-\w|\s+%\w+%|\s+\w:\\|\s*<\s*\w|\s+\\\\|\s+https?:)"
             ),
-            r"\b\w:\\(?:windows|winnt|program files|users|inetpub)\b|\\(?:system32|syswow64)\\|\b(?:powershell|cmd|rundll32|regsvr32|mshta|wscript|cscript|certutil|bitsadmin)(?:\.exe)?\s+\S",
+            r"^\s*(?:net\s+(?:(?:user|localgroup|view)\s*(?:$|[;|&\\/])|(?:use|share|session|group|accounts)\s+(?:\\|\w:\s|/)|(?:user|localgroup|group|accounts|use)\s[^.!?]*/(?:add|del|domain|active|persistent)\b)|netsh\s+\w|reg\s+(?:add|query|delete|export)\s+\S|sc\s+(?:query|config|create)\s+\w)|\b(?:hklm|hkcu|hkey_\w+)\\|\b\w:\\(?:windows|winnt|program files|users|inetpub)\b|\\(?:system32|syswow64)\\|\b(?:powershell|cmd|rundll32|regsvr32|mshta|wscript|cscript|certutil|bitsadmin)(?:\.exe)?\s+\S",
         ],
     },
 ];

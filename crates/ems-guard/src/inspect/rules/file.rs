@@ -13,7 +13,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "../../etc/hosts",
         places: ALL,
         patterns: &[
-            r"(?:\.{2,3}[\\/;]+){2}|(?:^|[\\/=:;\s'\x22])\.{2,3}[\\/]+(?:etc|win\w*|boot|proc|sys|var|usr|root|home|bin|tmp|\.\.|\.\w|conf\w*|web-inf|wp-|apache|inetpub|passwd|users)\b|(?:\.\.;/)|(?:\.{1,2};?[\\/]?\\?\.?;?\\\.){1}\\",
+            r"(?:\.{2,3}[\\/;%]+){2}|(?:\.\.0x(?:2f|5c)){2}|(?:^|[\\/=:;\s'\x22])\.{2,3}[\\/]+(?:etc|win\w*|boot|proc|sys|var|usr|root|home|bin|tmp|\.\.|\.\w|conf\w*|web-inf|wp-|apache|inetpub|passwd|users)\b|(?:\.\.;/)|(?:\.{1,2};?[\\/]?\\?\.?;?\\\.){1}\\",
         ],
     },
     Rule {
@@ -31,9 +31,20 @@ pub(super) const RULES: &[Rule] = &[
         score: 5,
         looks_for: "files of an operating system or a server that hold secrets or tell of it",
         example: "/etc/passwd",
-        places: Places::ALL,
+        places: Places::ALL.without(Places::PROSE),
         patterns: &[
             r"/etc/+(?:\W{0,3})(?:passwd|shadow|group|gshadow|hosts|issue|motd|crontab|cron\.\w+|sudoers|ssh|ssl|fstab|mtab|init\.d|profile|environment|master\.passwd|resolv|mysql|nginx|apache2?|httpd|php\w*|security|sub[ug]id|pam\.d|os-release|aliases|inetd|services|network|rc\w*|kubernetes|docker)|/proc/(?:self|\d+|version|cpuinfo|meminfo|mounts|net|cmdline|sched_debug|interrupts|stat|devices|modules)|/sys/(?:class|block|bus|devices|firmware|fs|kernel|module)|/var/(?:log|run|lib/(?:mysql|docker|kubelet|php)|mail|spool|www)\b|/root\b/|/home\b/\w+/\.|\bboot\.ini|\bwin\.ini|\bsystem\.ini|\bautoexec\.bat|\bweb\.config\b|\bsystem32[\\/]|\\windows\\|/windows/(?:win|system|repair|panther)|\bweb-inf\b|\bmeta-inf\b|\bserver\.xml\b|\btomcat-users\.xml|\bhttpd\.conf|\bphp\.ini\b|\bmy\.cnf\b|\bwp-config\b|\.(?:htaccess|htpasswd|bash_history|bashrc|ssh/|git/|svn/|aws/|kube/|docker/|env\b|npmrc|pgpass|netrc|mysql_history)|\bid_(?:rsa|dsa|ecdsa|ed25519)\b|\bauthorized_keys\b|/serviceaccount/token",
+        ],
+    },
+    Rule {
+        id: "file-system-prose",
+        score: 5,
+        looks_for: "such a file that holds secrets, or as all there is in a text",
+        example: "/etc/shadow",
+        places: Places::PROSE,
+        patterns: &[
+            r"/etc/+\W{0,3}(?:passwd|shadow|gshadow|sudoers|master\.passwd|ssh/|ssl/private|crontab)|/proc/(?:self|\d+)/\w|/root\b/+\.\w|/home\b/\w+/\.\w|[\\/](?:boot|win|system)\.ini\b|\bsystem32[\\/]|/windows/(?:win|system|repair|panther)|\bweb-inf/|\btomcat-users\.xml|\bwp-config\b|[\\/]\.(?:htpasswd|bash_history|ssh/|aws/|kube/|docker/|env$|npmrc$|pgpass|netrc|mysql_history)|\bid_(?:rsa|dsa|ecdsa|ed25519)\b|\bauthorized_keys\b|/serviceaccount/token",
+            r"^\W*(?:file:/*)?/(?:etc|proc|sys|root|var/(?:log|run|lib|spool|mail|www))/[\w./-]+\W*$|^\W*(?:\w:)?[\\/]*(?:boot\.ini|autoexec\.bat|win\.ini|web\.config|php\.ini|my\.cnf)\W*$|\bfile:/{2,}(?:etc|proc|\w:|\./)",
         ],
     },
     Rule {
@@ -74,7 +85,7 @@ pub(super) const RULES: &[Rule] = &[
         places: Places::FIELDS.and(Places::PATH),
         patterns: &[
             r"\b(?:https?|ftps?|sftp|tftp|gopher|dict|ldaps?|smb|jar|netdoc|php|file|phar|expect|data|glob|telnet|rmi|jndi|local_file|ogg|mailto|imap|pop3|smtp|svn|ssh2?|unix|ws|wss|cifs|ldapi|zip|zlib|rsync)\s*:\s*/{0,3}(?:[^\s/@]*@)?(?:\[?[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,}|\d{1,3}(?:\.\d{1,3}){1,3}|0x[0-9a-f]+|\d+|0\d+\.)",
-            r"\b(?:ftps?|sftp|tftp|gopher|dict|ldaps?|smb|jar|netdoc|php|file|phar|expect|glob|telnet|rmi|local_file|view-source|cifs|svn|ldapi|iris\.\w+|res)\s*:/{1,3}|^\s*(?:https?|ftps?|file)\S*\?\s*$|^\\\\[\w.]+\\|\bunix:\S{3,}\||^\s*//[\w.-]+\.\w+/",
+            r"\b(?:ftps?|sftp|tftp|gopher|dict|ldaps?|smb|jar|netdoc|php|file|phar|expect|glob|telnet|rmi|local_file|view-source|cifs|svn|ldapi|iris\.\w+|res)\s*:/{1,3}|^\s*(?:https?|ftps?|file)\S*\?\s*$|^\\\\[\w.:@\[\]-]+\\|\bunix:\S{3,}\||^\s*//[\w.-]+\.\w+/",
             r"\b(?:https?|ftp)://\S+\.(?:php\d?|phtml|txt\?|jsp|aspx?|cgi|pl|py|sh|exe|ps1|js|jpg\?|gif\?|png\?|hta|bat|dll)\b|%(?:25)*(?:ftp|http)",
         ],
     },
@@ -93,8 +104,9 @@ pub(super) const RULES: &[Rule] = &[
         example: "http://169.254.169.254/latest/meta-data/",
         places: Places::FIELDS.and(Places::PROSE),
         patterns: &[
-            r"\b169\.254\.\d+\.\d+|\bmetadata\.(?:google|packet|azure|oraclecloud|tencentyun|goog)\b|\b(?:computemetadata|latest/(?:meta-data|user-data|dynamic|api/token)|metadata/v1|metadata/instance|opc/v\d/)\b|\b100\.100\.100\.200\b|\b192\.0\.0\.192\b|\[?fd00:ec2::254|\[::ffff:|\bkubernetes\.default\b|\bhost\.(?:docker|containers)\.internal\b|\brancher-metadata\b",
-            r"\b(?:https?|ftp|gopher|dict|wss?)\s*:\s*/{0,2}(?:[^\s/@]*@)?(?:localhost|localtest\.me|lvh\.me|127\.|0\.0\.0\.0|0x7f|2130706433|\[?::1?\]?|10\.\d+\.\d+\.\d+|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|[\w-]+(?:\.[\w-]+){0,4}\.(?:internal|local|localdomain|nip\.io|xip\.io|sslip\.io)\b)",
+            r"\\\\[^\\\s]+\\(?:\w|admin|ipc)\$|\b(?:[\w-]+\.)*(?:nip|xip|sslip)\.io\b|\b(?:localtest|lvh|vcap)\.me\b|\b(?:1u\.ms|rbndr\.us)\b|\b(?:gopher|dict|netdoc|tftp)://[\w/]|\b169\.254\.\d+\.\d+|\bmetadata\.(?:google|packet|azure|oraclecloud|tencentyun|goog)\b|\b(?:computemetadata|latest/(?:meta-data|user-data|dynamic|api/token)|metadata/v1|metadata/instance|opc/v\d/)\b|\b100\.100\.100\.200\b|\b192\.0\.0\.192\b|\[?fd00:ec2::254|\[::ffff:|\bkubernetes\.default\b|\bhost\.(?:docker|containers)\.internal\b|\brancher-metadata\b",
+            r"\b(?:https?|s?ftp|ldaps?|wss?)\s*:\s*/{0,2}(?:[^\s/]*[@.\\#])?(?:localhost|127\.|0\.0\.0\.0|0x7f|2130706433|\[?::1?\]?|10\.\d+\.\d+\.\d+|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|[\w-]+(?:\.[\w-]+){0,4}\.(?:internal|local|localdomain)\b)",
+            r":/{2,}(?:[^\s/@]*@)?(?:0x[0-9a-f]+|\d{8,10}|0[0-7]{9,11}|0|(?:0[oxq]?|[oq])\d+(?:\.\w+){1,3})(?:[:/?#\s\x22']|$)|:/{2,}[0:]*::\w|:/{2,}[^\s/]*\xe2[\x91-\x93][\x80-\xbf]|^\d+://|:/{2,}\[(?:[0:]*(?:1|ffff:[0-9a-f.:]+|:)?|f[cd][0-9a-f]{2}:[0-9a-f:]*|fe80:[0-9a-f:%]*)\]",
         ],
     },
     Rule {
@@ -104,7 +116,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "localhost/admin",
         places: Places::FIELDS,
         patterns: &[
-            r"^\s*(?:localhost\d?|ip6-\w+|127(?:\.\d+){1,3}|0\.0\.0\.0|\[::1?\]|[\w.-]*localdomain\d?|[\w.-]+\.internal|[\w.-]+\.cluster\.local|localtest\.me|lvh\.me|vcap\.me|\w*\.?nip\.io)(?:\.localdomain\d?)?(?::\d+)?(?:/|$)",
+            r"^\s*(?:localhost\d?|ip6-\w+|127(?:\.\d+){1,3}|0\.0\.0\.0|\[::1?\]|[\w.-]*localdomain\d?|[\w.-]+\.internal|[\w.-]+\.cluster\.local)(?:\.localdomain\d?)?(?::[+\d]\w*)?(?:/|$)",
         ],
     },
 ];

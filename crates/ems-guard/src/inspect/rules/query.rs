@@ -18,13 +18,23 @@ pub(super) const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        id: "graphql-schema",
+        score: 5,
+        looks_for: "a query of GraphQL for the schema itself",
+        example: "{__schema{types{name}}}",
+        places: Places::ALL.without(Places::AGENT),
+        patterns: &[
+            r"\b__(?:schema|type)\s*[({]|\bon\s+__(?:type|field|inputvalue|directive|enumvalue)\b",
+        ],
+    },
+    Rule {
         id: "ldap-filter",
         score: 5,
         looks_for: "brackets that end one condition of a search in a directory and begin another",
         example: "admin)(|(password=*",
         places: FIELDS.and(Places::PROSE).and(Places::HEADER),
         patterns: &[
-            r"\)\s*\(\s*[|&!]|\)[|&!]\(|[*\w]\)\s*\(\s*\w+\s*(?:[~<>]?=|:=)|\(\s*[|&!]\s*\(\s*\w+\s*[~<>]?=|\(\w+=\*\)|\*\)\([|&!\w]+[~<>]?=|:\d+(?:\.\d+){3,}:=|\)\s*\(\s*\w+\s*[<>~]?=[^)]*$|\(objectclass\s*=|\)\(\w+=\*",
+            r"\)\s*\(\s*[|&!]|\)[|&!]\(|[*\w]\)\s*\(\s*\w+\s*(?:[~<>]?=|:=)|\(\s*[|&!]\s*\(\s*\w+\s*[~<>]?=|\(\w+=\*\)|\*\)\(+[|&!(]*\w*\s*[~<>]?=|^[^()]*\)\(+\s*[|&!(]*\w+[~<>:]?=|^[^(]*\*\)\)|\*\(\)\s*\||:\d+(?:\.\d+){3,}:=|\)\s*\(\s*\w+\s*[<>~]?=[^)]*$|\(objectclass\s*=|\)\(\w+=\*",
         ],
     },
     Rule {
@@ -34,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "' or name()='user' or '",
         places: FIELDS.and(Places::PROSE),
         patterns: &[
-            r"\b(?:ancestor|child|parent|descendant|following|preceding|attribute|self|namespace)(?:-or-self|-sibling)?::(?:\*|node|text|\w+\()|'\]\s*(?:\||/)|//(?:user|\*)\[|\b(?:substring|string-length|count|name|local-name|normalize-space|doc|doc-available)\s*\(\s*(?:/|\.|\*|@|\))",
+            r"\b(?:and|or)\s+(?:not\s*\(\s*)?(?:starts-with|ends-with|string-length|normalize-space|substring-(?:before|after))\(|\b(?:and|or)\s+(?:contains|doc)\(\s*['\x22./@]|\b(?:ancestor|child|parent|descendant|following|preceding|attribute|self|namespace)(?:-or-self|-sibling)?::(?:\*|node|text|\w+\()|'\]\s*(?:\||/)|//(?:user|\*)\[|\b(?:substring|string-length|count|name|local-name|normalize-space|doc|doc-available)\s*\(\s*(?:/|\.|\*|@|\))",
         ],
     },
     Rule {

@@ -25,7 +25,7 @@ pub(super) const RULES: &[Rule] = &[
             r"<[\s/\x00:]*(?:\w+:\s*)?(?:script|iframe|frameset|applet|embed|object|svg|vmlframe|xss|isindex|importimplementation|math|noscript|portal|marquee|bgsound|layer|ilayer|xml|blink|keygen|animate|set\s+attributename)(?:$|[\s/>:;=\x22'(?+])",
             r"<\s*(?:meta|link|base|style|form|input|button|select|textarea|video|audio|img|image|body|details|body|table|html|frame|a|p|div|span|x|input|font|source|picture|dialog|label|title|template|center|br|hr|b|i|u|li|ul|td|tr|th|h[1-6]|object|v|o|marquee)\b[\s/'\x22][^>]*=",
             r"<\s*/?\s*(?:script|style|title|textarea|iframe|svg|noembed|noscript|xmp)\s*>",
-            r"<\?\s*(?:import|xml-stylesheet)\b|<!--\s*#\s*(?:exec|include|echo|set|config|printenv)\b|<!\[cdata\[\s*<",
+            r"<\?\s*(?:import|xml-stylesheet)\b|<!--\s*#\s*(?:exec|include|echo|set|config|printenv|fsize|flastmod|if|elif)\b|<!--esi\b|<esi:\w|\w<\w?>\w+\s*=|<!\[cdata\[\s*<",
         ],
     },
     Rule {
@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "';alert(1)//",
         places: ALL,
         patterns: &[
-            r"(?:['\x22`;>)}\]+-]|^)\s*(?:alert|confirm|prompt|eval|settimeout|setinterval|fetch)\s*(?:\(\s*(?:['\x22`\d/\\]|document|window|atob|string|name|this|location|\))|`[^`]*`)",
+            r"(?:['\x22`;>)}\]+-]|^)\s*(?:alert|confirm|prompt|eval|settimeout|setinterval|fetch)\s*(?:\(\s*(?:['\x22`\d/\\]|document|window|atob|string|name|this|location|\))|`[^`]*`)|\b(?:alert|confirm|prompt|eval)\s*(?:\?\.|\.\s*(?:call|apply|bind)\s*)\(",
             r"\bimport\s*\{\s*\w+[\w\s,]*\}\s*from\s*['\x22]|\.\s*constructor\s*(?:\.\s*constructor|\()|\$\{\s*(?:alert|eval|confirm|prompt)\b",
         ],
     },
@@ -129,7 +129,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "style=width:expression(alert(1))",
         places: STRICT.and(Places::PROSE),
         patterns: &[
-            r"@\W{0,2}i\W{0,2}m\W{0,2}p\W{0,2}o\W{0,2}r\W{0,2}t\s*(?:['\x22\\]|url)|-moz-binding|\bbehaviou?r\s*:\s*url|:\s*expression\s*\(|\bstyle\s*=\s*['\x22]?[^>]*(?:expression|url)\s*\(|[:;]\s*(?:background(?:-image)?\s*:)?[^:;]*url\s*\(\s*['\x22]?\s*(?:javascript|data|vbscript)",
+            r"@(?:import|plugin)\s*(?:\(\w+\)\s*)?['\x22]|@\W{0,2}i\W{0,2}m\W{0,2}p\W{0,2}o\W{0,2}r\W{0,2}t\s*(?:['\x22\\]|url)|-moz-binding|\bbehaviou?r\s*:\s*url|:\s*expression\s*\(|\bstyle\s*=\s*['\x22]?[^>]*(?:expression|url)\s*\(|[:;]\s*(?:background(?:-image)?\s*:)?[^:;]*url\s*\(\s*['\x22]?\s*(?:javascript|data|vbscript)",
         ],
     },
     Rule {
