@@ -181,7 +181,8 @@ impl Matcher {
                 return;
             }
         }
-        if let Some(text) = decode::base64(&decode::deep(text)) {
+        let words = memchr::memchr(b' ', text.trim_ascii()).is_some();
+        if !words && let Some(text) = decode::base64(&decode::deep(text)) {
             self.views(place, &text, loose, found);
         }
     }

@@ -21,6 +21,13 @@ allow_rules = [{ rule = \"sql-tokens\", route = \"/api/v1/data\", field = \"loca
 `route` is the template of a route, `field` the name of a field, parameter or header field; without
 one of them the rule is allowed on every route, in every field. With `guard.inspection = \"detect\"`
 everything is told and nothing blocked: a way to find what to allow before blocking.
+
+What is not found: in a field that people write in (`location`, `name`, `note` and their like), a
+command or a clause with nothing beside it (`net view`, `order by 5`), a word taken apart by quotes
+alone, one step up (`../a`) and an address of another machine, since people write such things; a
+quote or a bracket alone anywhere. What is blamed though it is meant well: manuals of programs, about
+one text in a hundred, where they show commands, files of secrets or the types of a language in angle
+brackets; of other prose about one text in a thousand.
 ";
 
 /// The page.

@@ -223,6 +223,23 @@ fn a_text_that_people_write_is_told_from_its_neighbour_that_none_would() {
         ("cat /e?c/pa?swd", "what? and/or? when?"),
         ("x;{cat,/etc/hosts}", "{a, b} and {kWh, kVA}"),
         (
+            "ping%PROGRAMFILES:~10,-5%127.0.0.1",
+            "50 %: ~10, -5 % of m^2",
+        ),
+        ("who$@ami", "who am i"),
+        ("echo a|$0", "meter A | $ 10"),
+        ("(alert)(1)", "(alert) (1)"),
+        ("(17=17)*3", "(17 = 17) * 3"),
+        ("x; id; ls -la", "AC 230.5 V; DC -48 V; DC > 5 kW; ID 4711"),
+        ("|ls -la | grep a", "| ID | NL | DC | AC | time | host |"),
+        (
+            "x; netstat -an",
+            "pump; top 3.5 m; find 5/6; cat 6; GCC 3.3 m",
+        ),
+        ("Get-Content $a", "the get-content example, \"A\" -> \"B\""),
+        ("' or count(/*)=1", "Name (*), count ( ) of rows"),
+        ("a=x;X=id;$X", "X=5; Y=6; $5"),
+        (
             "'.exit(md5('x'));//",
             "; exit (1) to the left; die Tür klemmt",
         ),

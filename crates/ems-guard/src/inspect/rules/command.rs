@@ -9,7 +9,7 @@ const ALL: Places = Places::STRICT.without(Places::AGENT).and(Places::PROSE);
 /// Programs whose names are no words of a language.
 macro_rules! programs {
     () => {
-        r"(?:7z[arx]?|a2ping|a2query|aa-(?:exec|disable|enforce)|adduser|agetty|alpine|ansible(?:-\w+)?|apt(?:-get|-cache|itude)?|aria2c|arping|ar[pj]|aspell|gawk|aws|base(?:32|58|64|nc)|bash|b(?:un)?zip2|bridge|bsdtar|bpftrace|bunzip2|busctl|busybox|bzcat|bzdiff|c89|c99|capsh|certbot|chattr|chef-\w+|chfn|chgrp|chmod|choom|chown|chpass|chroot|chsh|clang(?:\+\+)?|cmp|cobc|composer|cowsay|cpan|cpio|cpulimit|crontab|cscli|csh|csplit|csvtool|cupsfilter|curl|dc|dd|debugfs|df|dhclient|diff[3d]?|dig|dmesg|dmidecode|dmsetup|dnf|doas|docker|dosbox|dpkg|dstat|dvips|easy_install|efax|egrep|emacs|eqn|esac|esh|espeak|exiftool|fgrep|fping|ftp|g(?:\+\+|cc[\d.-]*|awk|db|hc|hci|imp|inno|it|tester|unzip|zcat|zexe|zip)|getent|getfacl|gettext|grep|groupadd|groupmod|gtester|hexdump|hping3|htdigest|htop|htpasswd|iconv|if(?:config|top)|ionice|iptables(?:-\w+)?|ip6tables|irb|ispell|java[cw]?|jjs|journalctl|jq|jrunscript|jshell|julia|killall|kubectl|ksh|kshell|last(?:comm|log|login)|ld(?:config|d)|lftp|ln|loginctl|logsave|ls(?:-F|attr|b_release|cpu|hw|mod|of|pci|usb)?|ltrace|lua(?:latex|tex)?|lwp-(?:d\w+|request|mirror)|lynx|lz(?:4c?|c(?:at|mp)|diff|[ef]?grep|less|ma|more)|mailx|mawk|mdfind|mkdir|mkfifo|mknod|mktemp|mlocate|mosquitto|mpg123|msfconsole|msgattrib|mtr|mutt|mv|mysql(?:admin|dump|hotcopy|show)?|nano|nasm|nawk|nc(?:at)?|netcat|netkit-ftp|netplan|netstat|nl|nm|nmap|nodejs|nohup|npm|npx|nroff|nsenter|nslookup|ntpdate|octave|openssl|openvpn|openvt|opkg|pacman|passwd|pax|pdb|pdf(?:la)?tex|perf|perl[\d.]*|pftp|php[\d.]*(?:-cgi|-fpm)?|pidstat|ping6?|pip[\d.]*|pkexec|pkg(?:_info|info|util)?|pkill|popd|printenv|printf|pry|ps(?:ed|ftp|ql)?|ptx|pushd|pwd|pwsh|python[\d.]*|rbash|rc\.\w+|readelf|realpath|restic|rksh|rlogin|rlwrap|rm(?:dir|mod|user|t|t-\w+)?|rpm(?:db|query|verify)?|rsh|rsync|ruby[\d.]*|rvim|rview|scp|sed|setarch|setfacl|setpriv|setsid|sftp|sg|sh|shuf|slsh|smbclient|socat|soelim|sqlite3?|ssh(?:-\w+|d|pass)?|ss|start-stop-daemon|stdbuf|stderr|strace|sudo|svn|sysctl|systemctl|systemd-\w+|tac|tailf|tar|tasksh|tbl|tclsh|tcpdump|tcping|tcptraceroute|tcsh|tee|telnet|terraform|tftp|tmux|traceroute6?|tshark|tsh|ul|ulimit|umount|un(?:ame|compress|expand|iq|lz(?:4|ma)|pigz|rar|set|zip|zstd|xz|link|share)|update-alternatives|useradd|userdel|usermod|uudecode|uuencode|valgrind|vi(?:gr|m(?:diff)?|pw|sudo)|virsh|wc|wget|whiptail|whoami|whois|wireshark|xargs|xelatex|xetex|xmodmap|xmore|xpad|xterm|xxd|xz(?:cat|cmp|d(?:ec|iff)|[ef]?grep|less|more)?|yarn|yelp|yum|z(?:athura|c(?:at|mp)|diff|[ef]?grep|ip(?:details|note|split|cloak)?|less|more|run|sh|soelim|std(?:cat|[ef]?grep|less|mt)?|ypper))"
+        r"(?:7z[arx]?|a2ping|a2query|aa-(?:exec|disable|enforce)|adduser|agetty|alpine|ansible(?:-\w+)?|apt(?:-get|-cache|itude)?|aria2c|arping|ar[pj]|aspell|gawk|aws|base(?:32|58|64|nc)|bash|b(?:un)?zip2|bridge|bsdtar|bpftrace|bunzip2|busctl|busybox|bzcat|bzdiff|c89|c99|capsh|certbot|chattr|chef-\w+|chfn|chgrp|chmod|choom|chown|chpass|chroot|chsh|clang(?:\+\+)?|cmp|cobc|composer|cowsay|cpan|cpio|cpulimit|crontab|cscli|csh|csplit|csvtool|cupsfilter|curl|dd|debugfs|df|dhclient|diff[3d]?|dig|dmesg|dmidecode|dmsetup|dnf|doas|docker|dosbox|dpkg|dstat|dvips|easy_install|efax|egrep|emacs|eqn|esac|esh|espeak|exiftool|fgrep|fping|ftp|g(?:\+\+|cc[\d.-]*|awk|db|hc|hci|imp|inno|it|tester|unzip|zcat|zexe|zip)|getent|getfacl|gettext|grep|groupadd|groupmod|gtester|hexdump|hping3|htdigest|htop|htpasswd|iconv|if(?:config|top)|ionice|iptables(?:-\w+)?|ip6tables|irb|ispell|java[cw]?|jjs|journalctl|jq|jrunscript|jshell|julia|killall|kubectl|ksh|kshell|last(?:comm|log|login)|ld(?:config|d)|lftp|ln|loginctl|logsave|ls(?:-F|attr|b_release|cpu|hw|mod|of|pci|usb)?|ltrace|lua(?:latex|tex)?|lwp-(?:d\w+|request|mirror)|lynx|lz(?:4c?|c(?:at|mp)|diff|[ef]?grep|less|ma|more)|mailx|mawk|mdfind|mkdir|mkfifo|mknod|mktemp|mlocate|mosquitto|mpg123|msfconsole|msgattrib|mtr|mutt|mv|mysql(?:admin|dump|hotcopy|show)?|nano|nasm|nawk|nc(?:at)?|netcat|netkit-ftp|netplan|netstat|nl|nm|nmap|nodejs|nohup|npm|npx|nroff|nsenter|nslookup|ntpdate|octave|openssl|openvpn|openvt|opkg|pacman|passwd|pax|pdb|pdf(?:la)?tex|perf|perl[\d.]*|pftp|php[\d.]*(?:-cgi|-fpm)?|pidstat|ping6?|pip[\d.]*|pkexec|pkg(?:_info|info|util)?|pkill|popd|printenv|printf|pry|ps(?:ed|ftp|ql)?|ptx|pushd|pwd|pwsh|python[\d.]*|rbash|rc\.\w+|readelf|realpath|restic|rksh|rlogin|rlwrap|rm(?:dir|mod|user|t|t-\w+)?|rpm(?:db|query|verify)?|rsh|rsync|ruby[\d.]*|rvim|rview|scp|sed|setarch|setfacl|setpriv|setsid|sftp|sg|sh|shuf|slsh|smbclient|socat|soelim|sqlite3?|ssh(?:-\w+|d|pass)?|ss|start-stop-daemon|stdbuf|stderr|strace|sudo|svn|sysctl|systemctl|systemd-\w+|tac|tailf|tar|tasksh|tbl|tclsh|tcpdump|tcping|tcptraceroute|tcsh|tee|telnet|terraform|tftp|tmux|traceroute6?|tshark|tsh|ul|ulimit|umount|un(?:ame|compress|expand|iq|lz(?:4|ma)|pigz|rar|set|zip|zstd|xz|link|share)|update-alternatives|useradd|userdel|usermod|uudecode|uuencode|valgrind|vi(?:gr|m(?:diff)?|pw|sudo)|virsh|wc|wget|whiptail|whoami|whois|wireshark|xargs|xelatex|xetex|xmodmap|xmore|xpad|xterm|xxd|xz(?:cat|cmp|d(?:ec|iff)|[ef]?grep|less|more)?|yarn|yelp|yum|z(?:athura|c(?:at|mp)|diff|[ef]?grep|ip(?:details|note|split|cloak)?|less|more|run|sh|soelim|std(?:cat|[ef]?grep|less|mt)?|ypper))"
     };
 }
 
@@ -74,7 +74,7 @@ pub(super) const RULES: &[Rule] = &[
             concat!(
                 r"(?:^['\x22\s]*[;|&]+|[;|\n\r]|\\[nr]|&&|\$\(|<\(|>\()\s*(?:sudo\s+)?(?:/?(?:\w+/)+)?",
                 programs!(),
-                r"(?:\s+-{1,2}\w|\s+[/~]\w|\s+\$|\s*[|><]\s*\w|\s*&&|\s*;|\s*`|\s+\w+\.\w+(?:\s|$)|\s+https?:|\s+\d+\.\d+\.\d+)"
+                r"(?:\s+-{1,2}[a-z]|\s+[/~]\w|\s+\$|\s+[a-z]\w*:\w|\s*>\s*[/&]|\s*\|\s*(?:(?:ba|z|k|da)?sh|tee|[ef]?grep|cat|base64|xargs|nc|head|tail|sort|awk|sed|tr)\b|\s*&&|\s*;\s*(?:$|[a-z]+\s+-|[a-z]+\s+/)|\s*`|\s+[a-z]\w*\.\w+\s*(?:$|[;|&])|\s+https?:|\s+\d+(?:\.\d+){3})"
             ),
             concat!(
                 r"^['\x22\s]*[;|&]+\s*(?:",
@@ -83,14 +83,14 @@ pub(super) const RULES: &[Rule] = &[
                 windows!(),
                 r"|id|env|ls|cat|ps|who|sleep|kill|sysinfo)(?:\s*[;|&#'\x22]*\s*$|\s+(?:[-/\\~$%\d]|\w:\\))"
             ),
-            r"(?:^['\x22\s]*|[;|&]\s*)(?:cat|ls|dir|type)\s+(?:-\w+\s+)*(?:[/~\\]|\w:\\)|[;|]\s*cat\s+(?:\.|-\w)",
+            r"[;|&]\s*(?:find|head|tail|rm|cp|mv|touch|tee|more|less)\s+(?:-\w+\s+)*[/~]|[;|&]\s*(?:export\s+)?\w+=\S+\s*[;|&]+\s*\$[a-z]|(?:^['\x22\s]*|[;|&]\s*)(?:cat|ls|dir|type)\s+(?:-\w+\s+)*(?:[/~\\]|\w:\\)|[;|]\s*cat\s+(?:\.|-\w)",
             r"(?:^['\x22\s]*|[;|&]\s*)(?:net\s+(?:(?:user|localgroup|view)\s*(?:$|[;|&\\/])|(?:use|share|session|group|accounts)\s+(?:\\|\w:\s|/)|(?:user|localgroup|group|accounts|use)\s[^.!?]*/(?:add|del|domain|active|persistent)\b)|netsh\s+\w+\s+\w|ipconfig\s*/\w|nltest\s*/\w)|\b(?:hklm|hkcu|hkey_\w+)\\",
             concat!(
                 r"(?:^\s*[;|&`]+|\|\||&&)\s*",
                 programs!(),
                 r"\s*(?:$|[;|&#`])"
             ),
-            r"[;|]\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|ps|dir|ipconfig|systeminfo|reboot|sleep\s+\d+|ping\s+-?\w)\b[^.,!?]*$|^['\x22\s]*&\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|set|ps|dir|ipconfig|systeminfo)\s*['\x22&;|#\s]*$",
+            r"[;|]\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|ps|dir|ipconfig|systeminfo|reboot|sleep\s+\d+)(?:\s*[;|&#'\x22)]*\s*$|\s+-[a-z]|\s+[/~]\w)|[;|]\s*ping\s+(?:-[a-z]|\d+\.|localhost)|^['\x22\s]*&\s*(?:id|ls|whoami|pwd|uname|ifconfig|netstat|env|set|ps|dir|ipconfig|systeminfo)\s*['\x22&;|#\s]*$",
             r"^['\x22\s;|&]*/(?:usr/|local/)*s?bin/+[\w.-]+(?:\s+[-/]\S+)*\W*$|(?:[;|&\n]|\\n)\s*/(?:usr/|local/)*s?bin/+\w|\b(?:cat|xxd|tr|rev|base64|(?:ba|z|k)?sh)\b[^<>]*<<<|(?:[\n\r]|\\[nr])\s*(?:id|ls|dir|env|whoami|pwd|uname)\s*(?:[;|&#]|\\[nr])*\s*$",
             r"(?:^|[\s;|&+=])/[\w?*]*[?*][\w?*]*/[\w?*]*[?*]|/(?:etc|usr|s?bin|var)/\w*[?*]+\w|>\s*&?\s*/dev/(?:null|tcp|udp|shm)\b",
         ],
@@ -111,7 +111,7 @@ pub(super) const RULES: &[Rule] = &[
             concat!(
                 r"[\w)=;|&]`\s*(?:/?(?:\w+/)+)?(?:",
                 programs!(),
-                r"|id|dir|env|cat|echo|sleep)\b[^`]*`|`\w+\$\{?IFS|`\s*cat\s*<<<|\w=\$'\w|&&\s*\$\w+\s*$"
+                r"|id|dir|env|cat|echo|sleep)\b[^`]*`|`\w+\$\{?IFS|`\s*cat\s*<<<|\w=\$'\w|&&\s*\$\w+\s*$|\|\s*\$[0@*]|%[a-z]+:~-?\d|\b\w\^\w\^\w\^|^\s*(?:whoami|ifconfig|ipconfig|netstat|uname)(?:\s+-\w+)?\s*$"
             ),
         ],
     },
@@ -145,7 +145,7 @@ pub(super) const RULES: &[Rule] = &[
             ),
             r"^\s*(?:cat|id|find|env|kill|tail|head|sort|cut|awk|node|cp|top|touch|split|strings|rev)\s+(?:-{1,2}\w|/|\.{1,2}/|~/|<)|^\s*(?:python[\d.]*|perl[\d.]*|ruby[\d.]*|nslookup|ansible|gunzip|zcat)\s+\w+\s*$|^\s*(?:ansible-\w+|chef-\w+|aa-(?:exec|disable|enforce)|apt-get|systemctl|journalctl)\s+\w|(?:^|\s)/\w{0,6}[?*]+[\w?*]{0,6}/[\w?*/]+|/\w*[?*]\w*/\w*[?*]\w*|^\s*(?:chef-\w+|ansible-\w+|whoami|ifconfig|ipconfig|phpinfo|cscli|visudo)\s*$",
             r"\b(?:ba|z|k|c|tc|da|a)?sh\s+-[cilp]\b|\b(?:python[\d.]*|perl[\d.]*|ruby[\d.]*|php[\d.]*|node|lua)\s+-[cemrw]{1,3}\b|\|\s*(?:ba|z|k|c|da)?sh\b|\b(?:nc|ncat|netcat)\s+-\w*[elvp]|>\s*&?\s*/(?:dev|tmp|etc|var)/|/dev/(?:tcp|udp|null|shm)|\b(?:wget|curl)\s+(?:-\S+\s+)*(?:https?:|\w+\.\w)|-wrapper\s+\w|\brm\s+-\w*[rf]|\bchmod\s+[+\d]|<<<",
-            r"\bcat\s+(?:<|/|\.)|\btype\s+(?:%|\w:|\\)|%(?:systemdrive|windir|systemroot|comspec|temp|programfiles|userprofile|appdata)%",
+            r"^\s*-{1,2}[a-z][\w-]*=['\x22]?[\w/|]|\bcat\s+(?:<|/|\.)|\btype\s+(?:%|\w:|\\)|%(?:systemdrive|windir|systemroot|comspec|temp|programfiles|userprofile|appdata)%",
         ],
     },
     Rule {
@@ -155,7 +155,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "bash -c 'id'",
         places: ALL,
         patterns: &[
-            r"(?:^|[;|&=(`'\x22])\s*(?:/usr)?/bin/(?:ba|z|k|c|tc|da)?sh\b|/bin/(?:ba|z|k|c|tc|da)?sh\s+-\w|\b(?:ba|z|k|da)?sh\s+-c\s+\S|\bpowershell(?:\.exe)?\s+-\w|\bcmd(?:\.exe)?\s+/[ck]\b|/dev/tcp/|\b(?:nc|ncat|netcat)\s+(?:-\w+\s+)*-\w*[elvp]|\b(?:perl|python[\d.]*|ruby|php|lua|node)\s+-[ecr]\s*['\x22]|^\s*(?:wget|curl)\s+(?:-\S+\s+)*https?://\S+\s*$|\b(?:wget|curl)\s+(?:-\S+\s+)*https?://\S+\s*(?:\||;|&&|-o)|\|\s*(?:ba)?sh\s*$|\brm\s+-rf?\s+[/~*]",
+            r"(?:^|[;|&=(`'\x22])\s*(?:/usr)?/bin/(?:ba|z|k|c|tc|da)?sh\b|/bin/(?:ba|z|k|c|tc|da)?sh\s+-\w|\b(?:ba|z|k|da)?sh\s+-c\s+\S|\bpowershell(?:\.exe)?\s+-\w|\bcmd(?:\.exe)?\s+/[ck]\b|/dev/tcp/|\b(?:nc|ncat|netcat)\s+(?:-\w+\s+)*-\w*[elvp]|\b(?:perl|python[\d.]*|ruby|php|lua|node)\s+-[ecr]\s*['\x22]|^\s*(?:wget|curl)\s+(?:-\S+\s+)*https?://\S+\s*$|^\s*-{1,2}[a-z][\w-]*=['\x22]\w|\b(?:wget|curl)\s+(?:-\S+\s+)*https?://\S+\s*(?:\||;|&&|-o)|\|\s*(?:ba)?sh\s*$|\brm\s+-rf?\s+[/~*]",
         ],
     },
     Rule {
@@ -181,9 +181,20 @@ pub(super) const RULES: &[Rule] = &[
         score: 5,
         looks_for: "a cmdlet of PowerShell",
         example: "Invoke-WebRequest http://a/b.ps1",
-        places: ALL,
+        places: GIVEN.and(Places::REFERER),
         patterns: &[
             r"\b(?:invoke|start|stop|new|get|set|add|remove|enable|disable|import|export|convertto|convertfrom|out|write|select|where|foreach|test|update|register|enter|copy|clear)-(?:webrequest|restmethod|expression|command|item(?:property)?|object|process|service|job|content|childitem|wmi\w+|cim\w+|eventlog|winevent|acl|credential|localuser|localgroup\w*|computerinfo|location|alias|variable|module|history|hotfix|securestring|scheduledtask|mppreference|firewallrule|netfirewallrule|pssession|psdrive|string|file|null|host|psprovider|clipboard|netipaddress|addomain\w*|aduser|date|member)\b",
+            r"\b(?:downloadstring|downloadfile|frombase64string|iex\s*[(\s]+(?:\(|new|iwr|\$|['\x22])|iwr\s+(?:-\w+\s+)?https?:)|-(?:encodedcommand|executionpolicy|windowstyle)\s+\w|\[system\.\w+",
+        ],
+    },
+    Rule {
+        id: "command-powershell-prose",
+        score: 5,
+        looks_for: "such a cmdlet and what is given to it",
+        example: "Get-Process | Out-File a",
+        places: Places::PROSE,
+        patterns: &[
+            r"\b(?:invoke|start|stop|new|get|set|add|remove|import|export|convertto|convertfrom|out|write|select|where|foreach|test|copy)-(?:webrequest|restmethod|expression|command|item(?:property)?|object|process|service|job|content|childitem|wmi\w+|cim\w+|eventlog|winevent|acl|localuser|localgroup\w*|computerinfo|module|securestring|scheduledtask|mppreference|netfirewallrule|pssession|psdrive|string|file|host|clipboard|netipaddress|aduser)(?:\s+(?:-[a-z]|[$'\x22({]|https?:|\w:\\)|\s*[|;])|\binvoke-(?:webrequest|restmethod|expression|command)\b",
             r"\b(?:downloadstring|downloadfile|frombase64string|iex\s*[(\s]+(?:\(|new|iwr|\$|['\x22])|iwr\s+(?:-\w+\s+)?https?:)|-(?:encodedcommand|executionpolicy|windowstyle)\s+\w|\[system\.\w+",
         ],
     },

@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "' or name()='user' or '",
         places: FIELDS.and(Places::PROSE),
         patterns: &[
-            r"\b(?:and|or)\s+(?:not\s*\(\s*)?(?:starts-with|ends-with|string-length|normalize-space|substring-(?:before|after))\(|\b(?:and|or)\s+(?:contains|doc)\(\s*['\x22./@]|\b(?:ancestor|child|parent|descendant|following|preceding|attribute|self|namespace)(?:-or-self|-sibling)?::(?:\*|node|text|\w+\()|'\]\s*(?:\||/)|//(?:user|\*)\[|\b(?:substring|string-length|count|name|local-name|normalize-space|doc|doc-available)\s*\(\s*(?:/|\.|\*|@|\))",
+            r"\b(?:and|or)\s+(?:not\s*\(\s*)?(?:starts-with|ends-with|string-length|normalize-space|substring-(?:before|after))\(|\b(?:and|or)\s+(?:contains|doc)\(\s*['\x22./@]|\b(?:ancestor|child|parent|descendant|following|preceding|attribute|self|namespace)(?:-or-self|-sibling)?::(?:\*|node|text|\w+\()|'\]\s*(?:\||/)|//(?:user|\*)\[|\b(?:substring|string-length|count|name|local-name|normalize-space|doc|doc-available)\(\s*(?:/|\.|\*|@|\))",
         ],
     },
     Rule {

@@ -96,7 +96,7 @@ pub(super) const RULES: &[Rule] = &[
             r"\bdocument\s*(?:\)\s*)?(?:\.\s*(?:cookie|domain|location|write(?:ln)?|body|forms|referrer|documentelement|getelement\w*|queryselector\w*|createelement|url|title\s*=|innerhtml|implementation|execcommand|baseuri)\b|\[\s*['\x22/])",
             r"\b(?:window|self|top|parent|frames|globalthis|this)\s*\[\s*(?:['\x22`/]|\w+\s*[+(])|\bwindow\s*\.\s*(?:location|open|alert|name|onerror|eval|atob|settimeout|document|top|frames|parent)",
             r"\b(?:string|s)\s*\.\s*fromcharcode\b|\.\s*(?:innerhtml|outerhtml|insertadjacenthtml|srcdoc)\b|\blocation\s*\.\s*(?:href|hash|replace|assign)\s*[=(]|\b(?:local|session)storage\b\s*[.\[]|\bxmlhttprequest\b|\bnavigator\.sendbeacon|\$\.(?:getscript|globaleval|ajax)\b",
-            r"\.\s*cookie\s*;\s*(?:expires|domain|path)\s*=|\bcookie\b[^=]*;\s*(?:expires|domain)\s*=|\.addimport\b",
+            r"\.\s*cookie\s*;\s*(?:expires|domain|path)\s*=|\bcookie\b[^=]*;\s*(?:expires|domain)\s*=|\.addimport\b|\blocation=(?:name|hash|atob|['\x22`]\w+['\x22`]\+)(?:$|[;'\x22/)>(\w])",
         ],
     },
     Rule {
@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "';alert(1)//",
         places: ALL,
         patterns: &[
-            r"(?:['\x22`;>)}\]+-]|^)\s*(?:alert|confirm|prompt|eval|settimeout|setinterval|fetch)\s*(?:\(\s*(?:['\x22`\d/\\]|document|window|atob|string|name|this|location|\))|`[^`]*`)|\b(?:alert|confirm|prompt|eval)\s*(?:\?\.|\.\s*(?:call|apply|bind)\s*)\(",
+            r"(?:['\x22`;>)}\]+-]|^)\s*(?:alert|confirm|prompt|eval|settimeout|setinterval|fetch)\s*(?:\(\s*(?:['\x22`\d/\\]|document|window|atob|string|name|this|location|\))|`[^`]*`)|\((?:alert|confirm|prompt|eval)\)[(`]|\b(?:alert|confirm|prompt|eval)\s*(?:\?\.|\.\s*(?:call|apply|bind)\s*)\(",
             r"\bimport\s*\{\s*\w+[\w\s,]*\}\s*from\s*['\x22]|\.\s*constructor\s*(?:\.\s*constructor|\()|\$\{\s*(?:alert|eval|confirm|prompt)\b",
         ],
     },
@@ -140,7 +140,7 @@ pub(super) const RULES: &[Rule] = &[
         places: ALL,
         patterns: &[
             r"(?:[!+]*\[\]|\(!\[\]\+\[\]\)|\[\+\[\]\]|\+!\+\[\]|!!\[\]|\(\s*!?!\[\]\s*\+?\s*\[\]\s*\)){2}|\[\]\[\(|\[!\+\[\]|\(!\[\][+ ]|[+!]{2,}\[\]",
-            r"\]\s*\.\s*(?:sort|map|filter|find|some|every|foreach|reduce|join|concat|constructor|at|with)\s*(?:\.\s*(?:call|apply|bind))?\s*(?:`|\(\s*(?:alert|eval|function|confirm|prompt|console))",
+            r"\]\s*\.\s*(?:sort|map|filter|find|some|every|foreach|reduce|join|concat|constructor|at|with)\s*(?:\.\s*(?:call|apply|bind))?\s*(?:`|\(\s*(?:\d+\s*,\s*)?(?:alert|eval|function|confirm|prompt|console))",
             r"\$=~\[\];|\bjj\s*=|\bfromcodepoint\s*\(|\[\s*['\x22]\\?(?:x6[0-9a-f]|u00)",
         ],
     },

@@ -45,11 +45,11 @@ pub(super) const RULES: &[Rule] = &[
         example: "1234 OR 1=1",
         places: EVERYWHERE,
         patterns: &[
-            r"(?:\b(?:or|and|xor|having|where)\b|\|\||&&)\s*\(*\s*(?:not\s+|!)?\(*(?:'[^']*'?|\x22[^\x22]*\x22?|-?\d+)\s*\)*\s*(?:<=>|[<>!]?=|<>|[<>]|(?:not\s+)?(?:like|regexp|rlike|between|in)\b)\s*\(*\s*(?:['\x22]|-?\d|\(|null\b|select\b)",
+            r"(?:\b(?:or|and|xor|having|where)\b|\|\||&&)\s*\(*\s*(?:not\s+|!)?\(*(?:'[^']*'?|\x22[^\x22]*\x22?|0x[0-9a-f]+|-?\d+)\s*\)*\s*(?:<=>|[<>!]?=|<>|[<>]|(?:not\s+)?(?:like|regexp|rlike|between|in)\b)\s*\(*\s*(?:['\x22]|-?\d|\(|null\b|select\b)",
             r"['\x22]\s*\)*\s*(?:\b(?:or|and|xor)\b|\|\||&&)\s*\(*\s*(?:not\s+|!)?\w+\s*(?:\(|[<>!]?=|<>|like\b|is\s+(?:not\s+)?null)",
             r"\b(?:or|and)\s+(?:true|false|not\s+(?:true|false)|\d+)\s*(?:--|#|/\*|;)|['\x22)\d]\s*\b(?:or|and)\s+(?:true|false)\s*$",
             r"^\s*(?:or|and|having|where)\s+['\x22(]*\w+['\x22]?\s*(?:[<>!]?=|<>|like\b)\s*['\x22]?\w+['\x22]?\s*(?:--|#|/\*|;|$)|^\s*(?:or|and)\s+true\s*$",
-            r"\b(?:if|iif|elt|make_set|decode|ifnull|nullif|not)\s*\(\s*-?\d+\s*(?:<=>|[<>!]?=|<>|[<>])\s*-?\d+\s*[,)]|\bcase\s+when\s+\(*\s*(?:-?\d+|'[^']*'|\w+\s*\([^)]*\))\s*(?:[<>!]?=|<>|[<>]|like\b)",
+            r"\(\d+=\d+\)\s*(?:$|[*/+-])|\b(?:if|iif|elt|make_set|decode|ifnull|nullif|not)\s*\(\s*-?\d+\s*(?:<=>|[<>!]?=|<>|[<>])\s*-?\d+\s*[,)]|\bcase\s+when\s+\(*\s*(?:-?\d+|'[^']*'|\w+\s*\([^)]*\))\s*(?:[<>!]?=|<>|[<>]|like\b)",
         ],
     },
     Rule {
@@ -60,6 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         places: EVERYWHERE,
         patterns: &[
             r"[;'\x22)]\s*(?:insert\s+(?:ignore\s+)?into|update\s+\w+\s+set\b|delete\s+from|(?:drop|alter|create|truncate)\s+(?:or\s+replace\s+)?(?:table|database|schema|user|view|index|function|procedure|trigger|login|role)\b|exec(?:ute)?\s+(?:master|xp_|sp_|immediate|\(|@)|declare\s+@|shutdown\b\s*(?:;|--|$)|waitfor\s+(?:delay|time)|load\s+data|copy\s+\w+\s+(?:from|to)\s|grant\s+\w+\s+(?:on|to)|merge\s+into|replace\s+into)",
+            r"\b(?:create|alter)\s+table\s+\w+\s*\(\s*\w+\s+(?:int|text|varchar|char|blob|date|serial|number)|\bdrop\s+table\s+\w+\s*(?:;|--)|^\s*select\s+\w+\([^)]*\)\s*;",
             r";\s*(?:select\b\s*(?:[\w@*'\x22(]|case)|set\s+@|call\s+\w+\s*\(|backup\s+database|handler\s+\w+\s+open|use\s+\w+;)",
         ],
     },
@@ -176,7 +177,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "a`)#",
         places: FIELDS,
         patterns: &[
-            r"^[\w@.+%:/ -]*['\x22`]\s*\)*\s*(?:--|#|/\*|;\s*(?:--|#|/\*|$|\x00))|(?:^|\w)`\s*\)*\s*;?\s*--\s*[-+]?\s*$|^\s*`\s*(?:\)|=|\+|\|\||&&|\^|-|\*|/|<|>|like\b|or\b|and\b|is\b|in\b|limit\b|order\b|group\b|having\b|union\b|select\b|;)[^\w]{0,6}(?:$|['\x22`\d(@#-])",
+            r"['\x22]\s*\?\s*'|^[\w@.+%:/ -]*['\x22`]\s*\)*\s*(?:--|#|/\*|;\s*(?:--|#|/\*|$|\x00))|(?:^|\w)`\s*\)*\s*;?\s*--\s*[-+]?\s*$|^\s*`\s*(?:\)|=|\+|\|\||&&|\^|-|\*|/|<|>|like\b|or\b|and\b|is\b|in\b|limit\b|order\b|group\b|having\b|union\b|select\b|;)[^\w]{0,6}(?:$|['\x22`\d(@#-])",
         ],
     },
     Rule {
@@ -187,10 +188,10 @@ pub(super) const RULES: &[Rule] = &[
         places: ALL,
         patterns: &[
             r"['\x22)\]}\d]\s*::\s*(?:int\d?|integer|bigint|text|bool(?:ean)?|jsonb?|regclass|numeric|varchar|char|bytea|date)\b",
-            r"['\x22`]\s*(?:->>?|@>|<@|@\?|@@|#>>?|#-|\?[|&])\s*['\x22\d]|['\x22]\s*\?\s*'|['\x22]\s*[<>]\s*'\$",
+            r"['\x22`]\s*->>?\s*'|['\x22`]\s*(?:@>|<@|@\?|@@|#>>?|#-|\?[|&])\s*['\x22\d]|['\x22]\s*[<>]\s*'\$",
             r"\?[|&]\s*array\s*\[|\bor\s+'[{\[]",
             r"/\*!\d{0,6}\s*\w|\{\s*(?:if|d|x|`?\w+`?)\s+\(?\s*(?:select|length|sleep|substr|mid|ascii)\b|\b\d(?:\.\d*)?e(?:\(|\s*(?:union|from|ascii|substr|select|where)\b)",
-            r"\b(?:sounds\s+like|rlike|regexp)\s*\(?\s*(?:['\x22(]|binary|0x)|\b(?:or|and)\s+\(?\s*(?:select|exists)\b\s*[(\w*]",
+            r"\b(?:sounds\s+like|rlike|regexp)(?:\s+['\x22]|\s*\(|\s+binary\b|\s+0x)|\b(?:or|and)\s+\(?\s*(?:select|exists)\b\s*[(\w*]",
         ],
     },
 ];
