@@ -190,7 +190,7 @@ impl Inspection<'_> {
         if self.tally.score >= self.inspector.enough {
             return false;
         }
-        if self.is_harmless(place, text) {
+        if is_harmless(place, text) {
             return true;
         }
         let fields = Places::NAME.and(Places::VALUE);
@@ -214,14 +214,9 @@ impl Inspection<'_> {
         nothing
     }
 
-    /// Whether a text is of a kind that leaves no room for an attack: a number or a time, the name
-    /// of a parameter that we have, and the path of a route that we have, of which only ids are free.
-    fn is_harmless(&self, place: Places, text: &[u8]) -> bool {
-        match place {
-            Places::PATH => self.route.len() > 1 && self.route.starts_with('/') && is_plain(text),
-            Places::NAME => NAMES.iter().any(|name| name.as_bytes() == text),
-            _ => is_number_or_time(text),
-        }
+    /// Whether a path, as it was sent, is one of a route that we have, of which only ids are free.
+    fn is_ours(&self, path: &[u8]) -> bool {
+        self.route.len() > 1 && self.route.starts_with('/') && is_plain(path)
     }
 
     /// Notes a rule that code found.
@@ -253,6 +248,16 @@ fn is_prose(name: &[u8]) -> bool {
     PROSE
         .iter()
         .any(|prose| prose.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Whether a text is of a kind that leaves no room for an attack: a number or a time, or the name of
+/// a parameter that we have.
+fn is_harmless(place: Places, text: &[u8]) -> bool {
+    match place {
+        Places::NAME => NAMES.iter().any(|name| name.as_bytes() == text),
+        Places::PATH => false,
+        _ => is_number_or_time(text),
+    }
 }
 
 /// Whether a path holds words, digits and what stands between them.

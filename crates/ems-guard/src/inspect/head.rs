@@ -104,8 +104,9 @@ fn target(inspection: &mut Inspection<'_>, head: &Head<'_>) {
         inspection.note("protocol-target", P::PATH, b"");
     }
     escapes(inspection, P::PATH, raw);
-    let path = body::percent(raw);
-    inspection.judge(P::PATH, b"", &path);
+    if !inspection.is_ours(raw) {
+        inspection.judge(P::PATH, b"", &body::percent(raw));
+    }
     if let Some(query) = head.query {
         escapes(inspection, P::VALUE, query.as_bytes());
         body::form(inspection, query.as_bytes(), true);

@@ -507,12 +507,22 @@ fn what_leaves_no_room_is_not_looked_at_and_nothing_else_is_spared() {
     let path = |route, path| {
         let inspector = inspector();
         let mut inspection = inspector.begin(route);
-        inspection.judge(Places::PATH, b"", path);
+        inspection.head(&Head {
+            method: "GET",
+            path,
+            query: None,
+            fields: &[("host", b"x")],
+        });
         inspection.report().is_some()
     };
-    let attack: &[u8] = b"/api/v1/data/../../etc/passwd";
-    assert!(path("/api/v1/data/{meter_id}", attack) && path("unmatched", attack));
-    assert!(!path("/api/v1/data/{meter_id}", b"/api/v1/data/phpmyadmin"));
+    let known = "/api/v1/data/{meter_id}";
+    for attack in [
+        "/api/v1/data/../../etc/passwd",
+        "/api/v1/data/%2fproc%2fself%2fenviron",
+    ] {
+        assert!(path(known, attack) && path("unmatched", attack), "{attack}");
+    }
+    assert!(!path(known, "/api/v1/data/phpmyadmin"));
 }
 
 #[test]
