@@ -9,7 +9,10 @@ use std::{net::IpAddr, sync::Arc};
 use axum::{body::Body, extract::Request};
 use bytes::Bytes;
 use ems_api::ErrorCode;
-use ems_core::policy::{Need, TABLE, need};
+use ems_core::{
+    policy::{Need, TABLE, need},
+    quantity::Location,
+};
 use ems_guard::{
     Act,
     door::Finding,
@@ -276,7 +279,9 @@ fn locations(inspection: &mut ems_guard::inspect::Inspection<'_>, decoded: &Deco
             .iter()
             .filter_map(|reading| reading.location.as_ref())
         {
-            if last != Some(location) {
+            // Rows of one place share its text.
+            let same = |last: &Location| std::ptr::eq(last.as_str(), location.as_str());
+            if !last.is_some_and(|last| same(last) || last == location) {
                 inspection.text("location", location.as_str());
                 last = Some(location);
             }
